@@ -1,0 +1,41 @@
+"""Flags, read once from the environment when the library is imported."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass
+class Config:
+    """One flag a field; each is set by `RUSTORCH_<NAME>`."""
+
+    eager: bool = False
+    """Run operation by operation through the numpy references (for pdb and differential tests)."""
+    verify: bool = False
+    """Verify every graph after every pass."""
+    isa: str = "host"
+    """Instruction set level: `host`, `v2`, `v3` or `v4` (x86-64 levels)."""
+    dump: str = ""
+    """Folder that receives the text of every stage of every compiled graph; empty writes nothing."""
+    log: str = ""
+    """Comma-separated topics written to standard error: `compile`, `recompiles`, `segments`."""
+
+    def logs(self, topic: str) -> bool:
+        """Whether `topic` is written to the log."""
+        return topic in self.log.split(",")
+
+
+def read_environment() -> Config:
+    """The configuration that the `RUSTORCH_*` variables ask for."""
+    flags = Config()
+    truthy = {"1", "true", "yes", "on"}
+    flags.eager = os.environ.get("RUSTORCH_EAGER", "").lower() in truthy
+    flags.verify = os.environ.get("RUSTORCH_VERIFY", "").lower() in truthy
+    flags.isa = os.environ.get("RUSTORCH_ISA", "host")
+    flags.dump = os.environ.get("RUSTORCH_DUMP", "")
+    flags.log = os.environ.get("RUSTORCH_LOG", "")
+    return flags
+
+
+config = read_environment()
