@@ -1,0 +1,38 @@
+"""Replaying a graph through a builder: how every pass makes its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from rustorch.ir.builder import Builder, Rewriter
+from rustorch.ir.graph import Graph, Node, Value
+
+Visit = Callable[[Builder, Node, tuple[Value, ...]], Sequence[Value] | None]
+
+
+def replay_into(b: Builder, graph: Graph, values: Mapping[Value, Value], visit: Visit | None = None) -> dict[Value, Value]:
+    """Emit the nodes of `graph` into `b`, with `values` standing for its inputs; gives old value → new value.
+
+    `visit(b, node, operands)` may give replacement results for a node (with its new operands); None copies the node.
+    Locations are those of the old nodes.
+    """
+    new = dict(values)
+    for node in graph.nodes:
+        operands = tuple(new[v] for v in node.operands)
+        with b.at(node.location):
+            results = visit(b, node, operands) if visit is not None else None
+            if results is None:
+                results = b.emit(node.op, operands, node.attrs, node.regions)
+        for old, value in zip(node.results, results, strict=True):
+            if not value.hint and old.hint:
+                value.hint = old.hint
+            new[old] = value
+    return new
+
+
+def replay(graph: Graph, visit: Visit | None = None, rewriter: Rewriter | None = None, name: str | None = None) -> Graph:
+    """A new graph: `graph` with nodes replaced by what `visit` and `rewriter` make of them."""
+    b = Builder(rewriter)
+    values = {old: b.input(old.type, old.hint) for old in graph.inputs}
+    new = replay_into(b, graph, values, visit)
+    return b.build([new[v] for v in graph.outputs], name or graph.name)
