@@ -8,7 +8,7 @@ a graph of their own, since broadcasting treats them differently.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import total_ordering
 from typing import Union
@@ -44,7 +44,7 @@ class Atom:
         return _OPAQUE[self.kind](left, right)
 
 
-_OPAQUE = {
+_OPAQUE: dict[str, Callable[[int, int], int]] = {
     "floordiv": lambda a, b: a // b,
     "mod": lambda a, b: a % b,
     "min": min,
@@ -151,6 +151,22 @@ def symbols(size: Size) -> frozenset[str]:
     return size.symbols() if isinstance(size, Dim) else frozenset()
 
 
+def rename(size: Size, names: Mapping[str, str]) -> Size:
+    """The size with its symbols renamed; those not in `names` stay."""
+    if not isinstance(size, Dim):
+        return size
+    total: Size = 0
+    for monomial, coefficient in size.terms:
+        term: Size = coefficient
+        for atom in monomial:
+            if atom.kind == "symbol":
+                term = symbol(names.get(atom.name, atom.name)) * term
+            else:
+                term = _opaque(atom.kind, rename(atom.left, names), rename(atom.right, names)) * term
+        total = total + term
+    return total
+
+
 def evaluate(size: Size, sizes: Mapping[str, int]) -> int:
     """The value of a size for the given sizes of the symbols."""
     return size.evaluate(sizes) if isinstance(size, Dim) else size
@@ -183,7 +199,7 @@ _TOKEN = re.compile(r"\s*(?:(\d+)|([A-Za-z_]\w*)|(.))")
 
 def parse_size(text: str) -> Size:
     """A size from its text, such as `4`, `n`, `2*n + 1` or `floordiv(n, 2)`."""
-    tokens = [m.groups() for m in _TOKEN.finditer(text) if m.group(0).strip()]
+    tokens = [(m[1] or "", m[2] or "", m[3] or "") for m in _TOKEN.finditer(text) if m.group(0).strip()]
     size, rest = _parse_sum(tokens, text)
     if rest:
         raise ParseError(f"not a size: {text!r}")
