@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
 
     x, y = (rustorch.tensor(part[:BATCH]) for part in (digits.train_x, digits.train_y))
     seen = rustorch.inspect(jitted.step)(x, y)
-    report.line(f"the training step, fused:\n{seen.text('fused')}")
+    report.line(f"the training step, fused:\n{shorten(seen.text('fused'), 40)}")
     page = options.out / "step.html"
     options.out.mkdir(parents=True, exist_ok=True)
     seen.to_html(page)
@@ -73,6 +73,12 @@ def run(options: argparse.Namespace) -> int:
     report.check("the exported gradient, loaded without the compiler, gives the same numbers", agrees)
     report.line(f"C library: {library}\ninspection page: {page}")
     return report.status()
+
+
+def shorten(text: str, lines: int) -> str:
+    """The first lines of a text, and how many more there are."""
+    head, tail = text.splitlines()[:lines], text.splitlines()[lines:]
+    return "\n".join([*head, f"  … {len(tail)} more lines, on the page"] if tail else head)
 
 
 class Report:
@@ -210,7 +216,7 @@ sys.exit("the compiler was imported" if "llvmlite" in sys.modules else 0)
 
 def export(out: Path, digits: Digits, parameters: list[Array]) -> tuple[Path, bool]:
     """Write the loss's gradient as a C library; its path, and whether it agrees with the compiled gradient bit for bit."""
-    inputs = dict(zip(NAMES, parameters, strict=True)) | {"x": digits.test_x[:BATCH], "y": digits.test_y[:BATCH]}
+    inputs: dict[str, Any] = dict(zip(NAMES, parameters, strict=True)) | {"x": digits.test_x[:BATCH], "y": digits.test_y[:BATCH]}
     types = {name: (rustorch.i64 if name == "y" else rustorch.f32)[value.shape] for name, value in inputs.items()}
     package = aot.export(loss_of, types, derivatives=["value_and_grad"], wrt=list(NAMES), name="digits_loss")
     folder = out / "digits_loss"
