@@ -45,3 +45,106 @@ class Artifact:
     """Message of check number k (the entry returns k + 1)."""
     stages: dict[str, str] = field(default_factory=dict, compare=False)
     """Text of the stages, when they were asked for."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Byte offsets inside CPython's and numpy's objects, as found in this process."""
+
+    type: int
+    """An object's pointer to its type."""
+    tuple_items: int
+    float_value: int
+    array_data: int
+    array_rank: int
+    """32 bits, as `array_flags`."""
+    array_sizes: int
+    """Pointer to the sizes, 64 bits each."""
+    array_strides: int
+    array_dtype: int
+    array_flags: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one input of the native entry comes from when Python calls.
+
+    `kind` is `array` (an exact ndarray), `tensor` (an exact Tensor), `float` or `int` (a Python number, converted to the
+    input's element type) — then `index` counts the arguments of the call — or `captured`: tensor number `index` of a list
+    that was fixed when the entry was made. `guards` are pairs (slot, name of the object that must be in it) of the tensor.
+    """
+
+    kind: str
+    index: int
+    guards: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What becomes of one output: returned as an `array` or a `tensor`, or stored into tensor `index` of those `captured`."""
+
+    kind: str
+    index: int = 0
+    guards: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class TensorSlots:
+    """The slots of the Tensor class that an entry touches; objects are named, and given when the entry is made."""
+
+    value: str
+    """Holds the ndarray."""
+    fresh: tuple[tuple[str, str], ...] = ()
+    """Pairs (slot, name of the object) of a tensor that the entry makes."""
+    version: str = ""
+    """Holds an int that grows by one when the tensor is written; empty: no slot does."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """How Python calls a compiled graph: what the emitted entry checks, unpacks, allocates and returns.
+
+    Pure data, so that one entry serves every graph of the same signature.
+    """
+
+    arguments: int
+    """Positional arguments of the call."""
+    inputs: tuple[ArgSpec, ...]
+    sources: tuple[Source, ...]
+    outputs: tuple[ArgSpec, ...]
+    results: tuple[Result, ...]
+    dims: tuple[str, ...] = ()
+    least: int = 2
+    """Smallest value of a symbolic dimension."""
+    work_bytes: int | str = 0
+    cost: int | str = 0
+    """Bytes moved or operations done, whichever is more: above `release_above` the kernel runs without the interpreter's lock."""
+    release_above: int = 1 << 16
+    slots: TensorSlots | None = None
+    constants: tuple[tuple[int, str], ...] = ()
+    """Pairs (argument, name of the object that it must be); such an argument is no input."""
+    as_tuple: bool = False
+    """Return a tuple even where one output is returned."""
+    epoch: bool = False
+    """Compare a counter with its value at the time when the entry was made."""
+    keywords: bool = False
+    """Send calls with keywords to the fallback; otherwise they are a TypeError."""
+
+
+@dataclass(frozen=True)
+class EntryPlan:
+    """An emitted entry: its LLVM text and what the runtime must put where the entry reads it.
+
+    `self` of the entry is a tuple: an array of addresses, in the order of `addresses`, then the `objects`. Both are names:
+
+    - objects: `type.ndarray`, `type.tensor`, `type.float`, `type.int`, `dtype.f32` and its like, `fallback`, `none`, `one`,
+      `object.NAME` (a named object), `captured.K` (a captured tensor);
+    - addresses: `driver`, `executor`, `work_bytes`, `arena`, `epoch`, `epoch_now`, and API functions by their C name.
+    """
+
+    symbol: str
+    text: str
+    objects: tuple[str, ...]
+    addresses: tuple[str, ...]
+    captured: int
+    keywords: bool
