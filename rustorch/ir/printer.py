@@ -100,7 +100,7 @@ def bare_constants(graph: Graph) -> dict[Value, Node]:
 # --- Parts that stand alone -------------------------------------------------------------------------------------------
 
 
-def literal_text(value: Attribute, dtype: DType) -> str:
+def literal_text(value: Any, dtype: DType) -> str:
     """A number of an element type: shortest decimal that reads back, else hexadecimal; `nan`, `inf`, `-0.0` spelled."""
     if dtype.kind == "bool":
         return "true" if value else "false"

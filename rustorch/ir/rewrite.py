@@ -36,3 +36,19 @@ def replay(graph: Graph, visit: Visit | None = None, rewriter: Rewriter | None =
     values = {old: b.input(old.type, old.hint) for old in graph.inputs}
     new = replay_into(b, graph, values, visit)
     return b.build([new[v] for v in graph.outputs], name or graph.name)
+
+
+def expansion(node: Node) -> Graph | None:
+    """The op's definition by other ops, for the node's operand types and attributes: a graph from operands to results.
+
+    None where the op has none for these types.
+    """
+    if node.op.expand is None:
+        return None
+    b = Builder()
+    b.location = node.location
+    operands = [b.input(v.type) for v in node.operands]
+    results = node.op.expand(b, *operands, **node.attrs)
+    if results is None:
+        return None
+    return b.build(results if isinstance(results, (tuple, list)) else (results,), node.op.name)
