@@ -71,8 +71,9 @@ ROOMS = {
     "testing": row("rustorch functional frontend autodiff autograd func", "numpy"),
     # L7: export and inspection; what reads an exported package needs no compiler
     "aot": row("frontend autodiff compiler artifact runtime ir", "numpy ctypes"),
-    "aot/load": row("artifact aot.package", "numpy ctypes"),
-    "aot/package": row("artifact", "numpy ctypes"),
+    "aot/load": row("artifact aot.package aot.sizes", "numpy ctypes"),
+    "aot/package": row("artifact aot.sizes", "numpy ctypes"),
+    "aot/sizes": row(),
     "inspection": row("ir ops codegen compiler frontend artifact", "numpy"),
     "inspection/graphs": row("inspection ir ops codegen compiler frontend artifact", "networkx"),
     # L8: everything, through the names users have
