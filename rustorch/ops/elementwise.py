@@ -1,0 +1,845 @@
+"""Elementwise ops: arithmetic, exponentials, trigonometry, rounding, comparisons, choice, bits, conversions.
+
+Operands have one type; broadcasting and promotion happen at the door, as explicit `broadcast_to` and `convert`. Integers
+wrap around. `expand` stands where an op is a composition: nothing below the tensor level knows it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rustorch.errors import ArgumentError, DTypeError, compose
+from rustorch.ir.builder import Builder
+from rustorch.ir.dtypes import DTYPES, FLOATS, INTS, NUMBERS, bool_, f32, f64, i32, i64
+from rustorch.ir.graph import Value
+from rustorch.ir.op import (
+    Expanded,
+    Internal,
+    Linear,
+    Multilinear,
+    NotDifferentiable,
+    Partials,
+    Public,
+    Refusal,
+    SameName,
+    Sample,
+    Undefined,
+    Zero,
+)
+from rustorch.ir.types import DType, Type, element, with_element
+from rustorch.ops.family import Array, Domain, elementwise
+
+POSITIVE = Domain(0.25, 4.0)
+NONZERO = Domain(-3.0, 3.0, away=(0.0,))
+BETWEEN_WHOLE = Domain(-3.0, 3.0, away=(0.0,), fraction=True)
+FEW = (0.0, -0.0, 1.0, -1.0, 2.5, -2.5, float("inf"), float("-inf"), float("nan"))
+LOGIC = (bool_, *INTS)
+
+
+def unary(*names: str, operator: str = "", promote: str = "float") -> Public:
+    """A function and method of one argument."""
+    return Public(names, ("input",), operator=operator, promote=promote)
+
+
+def binary(*names: str, operator: str = "", promote: str = "arithmetic") -> Public:
+    """A function and method of two arguments."""
+    return Public(names, ("input", "other"), operator=operator, promote=promote)
+
+
+def zero(b: Builder, x: Value) -> Value:
+    """Zero of the type of `x`."""
+    return b.const(0, x)
+
+
+def one(b: Builder, x: Value) -> Value:
+    """One of the type of `x`."""
+    return b.const(1, x)
+
+
+# --- Arithmetic -------------------------------------------------------------------------------------------------------
+
+add = elementwise(
+    "add",
+    "x + y.",
+    operands=2,
+    dtypes=NUMBERS,
+    reference=np.add,
+    derivative=Linear((lambda b, ct, x, y: ct, lambda b, ct, x, y: ct)),
+    public=binary("add", operator="add"),
+    commutative=True,
+)
+
+sub = elementwise(
+    "sub",
+    "x - y.",
+    operands=2,
+    dtypes=NUMBERS,
+    reference=np.subtract,
+    derivative=Linear((lambda b, ct, x, y: ct, lambda b, ct, x, y: b.neg(ct))),
+    public=binary("sub", "subtract", operator="sub"),
+)
+
+mul = elementwise(
+    "mul",
+    "x * y.",
+    operands=2,
+    dtypes=NUMBERS,
+    reference=np.multiply,
+    derivative=Multilinear((lambda b, ct, x, y: b.mul(ct, y), lambda b, ct, x, y: b.mul(ct, x))),
+    public=binary("mul", "multiply", operator="mul"),
+    commutative=True,
+)
+
+
+def _divide(x: Array, y: Array) -> Array:
+    if x.dtype.kind == "f":
+        return np.asarray(np.divide(x, y))
+    quotient = np.floor_divide(x, y)  # 0 where y is 0
+    rest = x - quotient * y
+    return np.where((y != 0) & (rest != 0) & ((x < 0) != (y < 0)), quotient + 1, quotient).astype(x.dtype)
+
+
+div = elementwise(
+    "div",
+    "x / y. Integers truncate toward zero; the quotient by 0 is then 0, and that of the smallest number by -1 itself.",
+    operands=2,
+    dtypes=NUMBERS,
+    reference=_divide,
+    derivative=Partials(lambda b, y, u, v: [b.div(1, v), b.neg(b.div(y, v))]),  # d(u/v)/dv = -(u/v)/v
+    public=binary("div", "divide", "true_divide", operator="truediv", promote="float"),
+    cost=4,
+    domain=(Domain(), NONZERO),
+)
+
+neg = elementwise(
+    "neg",
+    "-x.",
+    operands=1,
+    dtypes=NUMBERS,
+    reference=np.negative,
+    derivative=Linear((lambda b, ct, x: b.neg(ct),)),
+    public=unary("neg", "negative", operator="neg", promote="none"),
+)
+
+abs_ = elementwise(
+    "abs",
+    "|x|. The smallest integer stays itself.",
+    operands=1,
+    dtypes=NUMBERS,
+    reference=np.abs,
+    derivative=Partials(lambda b, y, x: [b.sign(x)]),
+    public=unary("abs", "absolute", operator="abs", promote="none"),
+    domain=NONZERO,
+    kinks="0 at 0.",
+)
+
+sign = elementwise(
+    "sign",
+    "-1, 0 or 1 with the sign of x; NaN of NaN.",
+    operands=1,
+    dtypes=NUMBERS,
+    reference=np.sign,
+    derivative=Zero("the sign is constant between the signs' borders"),
+    public=unary("sign", "sgn", promote="none"),
+    expand=lambda b, x: b.select(b.gt(x, 0), one(b, x), b.select(b.lt(x, 0), b.const(-1, x), x)),
+    domain=NONZERO,
+    kinks="0 everywhere.",
+)
+
+
+def _larger_partials(b: Builder, y: Value, u: Value, v: Value) -> list[Value]:
+    tie = b.eq(u, v)
+    half = b.const(0.5, u)
+    return [b.select(b.lt(p, q), zero(b, u), b.select(tie, half, one(b, u))) for p, q in ((u, v), (v, u))]
+
+
+def _smaller_partials(b: Builder, y: Value, u: Value, v: Value) -> list[Value]:
+    tie = b.eq(u, v)
+    half = b.const(0.5, u)
+    return [b.select(b.gt(p, q), zero(b, u), b.select(tie, half, one(b, u))) for p, q in ((u, v), (v, u))]
+
+
+minimum = elementwise(
+    "minimum",
+    "The smaller of x and y; NaN where either is NaN.",
+    operands=2,
+    dtypes=NUMBERS,
+    reference=np.minimum,
+    derivative=Partials(_smaller_partials),
+    public=binary("minimum"),
+    commutative=True,
+    kinks="Half to each where x = y.",
+)
+
+maximum = elementwise(
+    "maximum",
+    "The larger of x and y; NaN where either is NaN.",
+    operands=2,
+    dtypes=NUMBERS,
+    reference=np.maximum,
+    derivative=Partials(_larger_partials),
+    public=binary("maximum"),
+    commutative=True,
+    kinks="Half to each where x = y.",
+)
+
+fma = elementwise(
+    "fma",
+    "x * y + z, rounded once where the target has the instruction, twice elsewhere.",
+    operands=3,
+    reference=lambda x, y, z: x * y + z,
+    derivative=Partials(lambda b, r, x, y, z: [y, x, one(b, z)]),
+    public=Internal("a named rule makes it of mul and add"),
+    special=(0.0, -0.0, 1.0, float("inf"), float("-inf"), float("nan")),
+)
+
+
+def _two_product(b: Builder, x: Value, y: Value) -> tuple[Value, Value]:
+    """x*y as an unevaluated sum of two floats (Dekker 1971); the halves are cut by masking bits, which no fma spoils."""
+    dtype = element(x.type)
+    bits, mask = (i64, -(1 << 27)) if dtype is f64 else (i32, -(1 << 12))
+    (xh, xl), (yh, yl) = ((h, b.sub(v, h)) for v in (x, y) for h in [b.bitcast(b.and_(b.bitcast(v, dtype=bits), mask), dtype=dtype)])
+    p = b.mul(x, y)
+    e = b.add(b.add(b.sub(b.mul(xh, yh), p), b.add(b.mul(xh, yl), b.mul(xl, yh))), b.mul(xl, yl))
+    return p, e
+
+
+def _floor_and_rest(b: Builder, x: Value, y: Value) -> tuple[Value, Value]:
+    """Quotient rounded down, and rest with the sign of y; the rest is exact while |x / y| < 2^24 (f32) or 2^52 (f64)."""
+    if element(x.type).kind == "int":
+        q = b.div(x, y)
+        r = b.sub(x, b.mul(q, y))
+        by_zero = b.eq(y, 0)
+        down = b.and_(b.not_(by_zero), b.and_(b.ne(r, 0), b.ne(b.lt(r, 0), b.lt(y, 0))))
+        q, r = b.select(down, b.sub(q, 1), q), b.select(down, b.add(r, y), r)
+        return q, b.select(by_zero, zero(b, r), r)
+    ratio = b.div(x, y)
+    q = b.floor(ratio)
+    p, e = _two_product(b, q, y)
+    nothing = b.sub(x, x)  # 0, and NaN where x is infinite or NaN
+    r = b.select(b.eq(b.abs(y), float("inf")), b.add(x, nothing), b.sub(b.sub(x, p), e))
+    down = b.and_(b.ne(r, 0), b.ne(b.lt(r, 0), b.lt(y, 0)))  # the ratio was rounded up to a whole number, or y is infinite
+    q = b.select(down, b.sub(q, 1), q)
+    return b.select(b.eq(y, 0), ratio, b.add(q, nothing)), b.select(down, b.add(r, y), r)
+
+
+floor_div = elementwise(
+    "floor_div",
+    "x / y rounded down. For integers the quotient by 0 is 0.",
+    operands=2,
+    dtypes=NUMBERS,
+    reference=np.floor_divide,
+    derivative=Zero("the quotient is constant between jumps"),
+    public=binary("floor_divide", operator="floordiv"),
+    expand=lambda b, x, y: _floor_and_rest(b, x, y)[0],
+    cost=8,
+    domain=(Domain(), NONZERO),
+    special=FEW,
+    kinks="0 everywhere.",
+)
+
+remainder = elementwise(
+    "remainder",
+    "x - y * floor(x / y), with the sign of y. Exact while |x / y| < 2^24 (f32), 2^52 (f64). For integers the rest by 0 is 0.",
+    operands=2,
+    dtypes=NUMBERS,
+    reference=np.remainder,
+    derivative=Partials(lambda b, r, x, y: [one(b, x), b.neg(b.floor_div(x, y))]),
+    public=binary("remainder", operator="mod"),
+    expand=lambda b, x, y: _floor_and_rest(b, x, y)[1],
+    cost=8,
+    domain=(Domain(), NONZERO),
+    special=FEW,
+    kinks="As beside the jump.",
+)
+
+
+def _power(x: Array, y: Array) -> Array:
+    if x.dtype.kind == "f":
+        return np.asarray(np.power(x, y))
+    below = np.where(x == 1, 1, np.where(x == -1, 1 - 2 * (y & 1), 0)).astype(x.dtype)
+    return np.where(y < 0, below, np.power(x, np.maximum(y, 0))).astype(x.dtype)
+
+
+def _power_partials(b: Builder, p: Value, x: Value, y: Value) -> list[Value]:
+    # dp/dx = y x^(y-1); where y = 0 it is 0 for every x. The exponent is replaced there, so that no infinity arises
+    # that a second derivative would multiply by 0.
+    flat = b.and_(b.eq(y, 0), b.not_(b.gt(b.abs(x), 0)))
+    by_x = b.select(flat, zero(b, x), b.mul(y, b.pow(x, b.select(flat, one(b, y), b.sub(y, 1)))))
+    # dp/dy = p log x; 0 where 0^y is constantly 0.
+    gone = b.and_(b.eq(x, 0), b.ge(y, 0))
+    by_y = b.select(gone, zero(b, y), b.mul(p, b.log(b.select(gone, one(b, x), x))))
+    return [by_x, by_y]
+
+
+def _integer_power(b: Builder, x: Value, y: Value) -> Value | None:
+    """Repeated squaring, one step per bit of the exponent; None for floats, which have code of their own."""
+    if element(x.type).is_floating_point:
+        return None
+    node = b.producer(y)
+    exponent = node.attrs["value"] if node is not None and node.op.name == "const" else None
+    power, square = one(b, x), x
+    if isinstance(exponent, int) and exponent >= 0:
+        while exponent:
+            power = b.mul(power, square) if exponent & 1 else power
+            square, exponent = b.mul(square, square), exponent >> 1
+        return power
+    for bit in range(element(x.type).bits - 1):
+        power = b.select(b.eq(b.and_(y, 1 << bit), 0), power, b.mul(power, square))
+        square = b.mul(square, square)
+    odd = b.ne(b.and_(y, 1), 0)
+    of_minus_one = b.select(odd, b.const(-1, x), one(b, x))
+    below = b.select(b.eq(x, 1), one(b, x), b.select(b.eq(x, -1), of_minus_one, zero(b, x)))
+    answer: Value = b.select(b.lt(y, 0), below, power)
+    return answer
+
+
+pow_ = elementwise(
+    "pow",
+    "x ** y. Integers wrap around; to a negative exponent they give 1 / x**-y truncated, and 0 for x = 0.",
+    operands=2,
+    dtypes=NUMBERS,
+    reference=_power,
+    derivative=Partials(_power_partials),
+    public=Public(("pow",), ("input", "exponent"), operator="pow"),
+    expand=_integer_power,
+    lower=SameName(),
+    cost=20,
+    domain=(POSITIVE, Domain(-2.0, 3.0)),
+    kinks="x**0 has gradient 0 for every x; x**1 at 0 has 1; 0**y has gradient 0 in y for y >= 0.",
+)
+
+# --- Exponentials, roots, trigonometry --------------------------------------------------------------------------------
+
+exp = elementwise(
+    "exp",
+    "e ** x.",
+    operands=1,
+    reference=np.exp,
+    derivative=Partials(lambda b, y, x: [y]),
+    public=unary("exp"),
+    cost=10,
+)
+
+expm1 = elementwise(
+    "expm1",
+    "e ** x - 1, accurate near 0.",
+    operands=1,
+    reference=np.expm1,
+    derivative=Partials(lambda b, y, x: [b.add(y, 1)]),
+    public=unary("expm1"),
+    cost=10,
+)
+
+log = elementwise(
+    "log",
+    "Natural logarithm; -inf of 0, NaN below.",
+    operands=1,
+    reference=np.log,
+    derivative=Partials(lambda b, y, x: [b.div(1, x)]),
+    public=unary("log"),
+    cost=10,
+    domain=POSITIVE,
+)
+
+log1p = elementwise(
+    "log1p",
+    "log(1 + x), accurate near 0.",
+    operands=1,
+    reference=np.log1p,
+    derivative=Partials(lambda b, y, x: [b.div(1, b.add(x, 1))]),
+    public=unary("log1p"),
+    cost=10,
+    domain=Domain(-0.75, 3.0),
+)
+
+sqrt = elementwise(
+    "sqrt",
+    "Square root; NaN below 0.",
+    operands=1,
+    reference=np.sqrt,
+    derivative=Partials(lambda b, y, x: [b.div(0.5, y)]),
+    public=unary("sqrt"),
+    cost=4,
+    domain=POSITIVE,
+    kinks="inf at 0.",
+)
+
+rsqrt = elementwise(
+    "rsqrt",
+    "1 / sqrt(x).",
+    operands=1,
+    reference=lambda x: np.divide(x.dtype.type(1), np.sqrt(x)),
+    derivative=Partials(lambda b, y, x: [b.mul(-0.5, b.mul(y, b.mul(y, y)))]),  # -1/2 x^(-3/2)
+    public=unary("rsqrt"),
+    expand=lambda b, x: b.div(1, b.sqrt(x)),
+    cost=8,
+    domain=POSITIVE,
+    kinks="-inf at 0.",
+)
+
+tanh = elementwise(
+    "tanh",
+    "Hyperbolic tangent.",
+    operands=1,
+    reference=np.tanh,
+    derivative=Partials(lambda b, y, x: [b.sub(1, b.mul(y, y))]),
+    public=unary("tanh"),
+    cost=10,
+)
+
+
+def _sigmoid(x: Array) -> Array:
+    small = np.exp(-abs(x))
+    return np.where(x < 0, small / (1 + small), 1 / (1 + small)).astype(x.dtype)
+
+
+sigmoid = elementwise(
+    "sigmoid",
+    "1 / (1 + e**-x).",
+    operands=1,
+    reference=_sigmoid,
+    derivative=Partials(lambda b, y, x: [b.mul(y, b.sub(1, y))]),
+    public=unary("sigmoid"),
+    cost=10,
+)
+
+sin = elementwise(
+    "sin",
+    "Sine of x radians.",
+    operands=1,
+    reference=np.sin,
+    derivative=Partials(lambda b, y, x: [b.cos(x)]),
+    public=unary("sin"),
+    cost=10,
+)
+
+cos = elementwise(
+    "cos",
+    "Cosine of x radians.",
+    operands=1,
+    reference=np.cos,
+    derivative=Partials(lambda b, y, x: [b.neg(b.sin(x))]),
+    public=unary("cos"),
+    cost=10,
+)
+
+softplus = elementwise(
+    "softplus",
+    "log(1 + e**x), without overflow.",
+    operands=1,
+    reference=lambda x: np.logaddexp(x.dtype.type(0), x),
+    derivative=Partials(lambda b, y, x: [b.sigmoid(x)]),  # that of the expansion has kinks at 0 from the second order on
+    public=Internal("functional.softplus adds `beta` and `threshold`"),
+    expand=lambda b, x: b.add(b.maximum(x, 0), b.log1p(b.exp(b.neg(b.abs(x))))),
+    cost=20,
+)
+
+square = elementwise(
+    "square",
+    "x * x.",
+    operands=1,
+    dtypes=NUMBERS,
+    reference=np.square,
+    derivative=Expanded(),
+    public=unary("square", promote="none"),
+    expand=lambda b, x: b.mul(x, x),
+)
+
+reciprocal = elementwise(
+    "reciprocal",
+    "1 / x.",
+    operands=1,
+    reference=lambda x: np.divide(x.dtype.type(1), x),
+    derivative=Expanded(),
+    public=unary("reciprocal"),
+    expand=lambda b, x: b.div(1, x),
+    cost=4,
+    domain=NONZERO,
+)
+
+relu = elementwise(
+    "relu",
+    "The larger of x and 0; NaN of NaN.",
+    operands=1,
+    dtypes=NUMBERS,
+    reference=lambda x: np.maximum(x, x.dtype.type(0)),
+    derivative=Partials(lambda b, y, x: [b.select(b.gt(x, 0), one(b, x), zero(b, x))]),
+    public=unary("relu", promote="none"),
+    expand=lambda b, x: b.maximum(x, 0),
+    domain=NONZERO,
+    kinks="0 at 0.",
+)
+
+# --- Rounding ---------------------------------------------------------------------------------------------------------
+
+_STEP = Zero("the result is constant between jumps")
+
+floor = elementwise(
+    "floor",
+    "The largest whole number not above x.",
+    operands=1,
+    reference=np.floor,
+    derivative=_STEP,
+    public=unary("floor", promote="none"),
+    domain=BETWEEN_WHOLE,
+    kinks="0 everywhere.",
+)
+
+ceil = elementwise(
+    "ceil",
+    "The smallest whole number not below x.",
+    operands=1,
+    reference=np.ceil,
+    derivative=_STEP,
+    public=unary("ceil", promote="none"),
+    domain=BETWEEN_WHOLE,
+    kinks="0 everywhere.",
+)
+
+round_even = elementwise(
+    "round_even",
+    "The nearest whole number; halves go to the even one.",
+    operands=1,
+    reference=np.rint,
+    derivative=_STEP,
+    public=unary("round", promote="none"),
+    domain=Domain(-0.45, 0.45),
+    special=(*FEW, 0.5, 1.5, -0.5, -1.5, 8388609.0),
+    kinks="0 everywhere.",
+)
+
+# --- Comparison, choice -----------------------------------------------------------------------------------------------
+
+_TRUTH = Zero("a truth value is constant between jumps")
+
+lt = elementwise(
+    "lt",
+    "x < y; false for NaN.",
+    operands=2,
+    dtypes=DTYPES,
+    result=bool_,
+    reference=np.less,
+    derivative=_TRUTH,
+    public=binary("lt", "less", operator="lt"),
+)
+
+le = elementwise(
+    "le",
+    "x <= y; false for NaN.",
+    operands=2,
+    dtypes=DTYPES,
+    result=bool_,
+    reference=np.less_equal,
+    derivative=_TRUTH,
+    public=binary("le", "less_equal", operator="le"),
+)
+
+gt = elementwise(
+    "gt",
+    "x > y; false for NaN.",
+    operands=2,
+    dtypes=DTYPES,
+    result=bool_,
+    reference=np.greater,
+    derivative=_TRUTH,
+    public=binary("gt", "greater", operator="gt"),
+)
+
+ge = elementwise(
+    "ge",
+    "x >= y; false for NaN.",
+    operands=2,
+    dtypes=DTYPES,
+    result=bool_,
+    reference=np.greater_equal,
+    derivative=_TRUTH,
+    public=binary("ge", "greater_equal", operator="ge"),
+)
+
+eq = elementwise(
+    "eq",
+    "x == y; false for NaN.",
+    operands=2,
+    dtypes=DTYPES,
+    result=bool_,
+    reference=np.equal,
+    derivative=_TRUTH,
+    public=binary("eq", operator="eq"),
+    commutative=True,
+)
+
+ne = elementwise(
+    "ne",
+    "x != y; true for NaN.",
+    operands=2,
+    dtypes=DTYPES,
+    result=bool_,
+    reference=np.not_equal,
+    derivative=_TRUTH,
+    public=binary("ne", "not_equal", operator="ne"),
+    commutative=True,
+)
+
+select = elementwise(
+    "select",
+    "x where the mask is true, y elsewhere.",
+    operands=3,
+    masks=1,
+    dtypes=DTYPES,
+    reference=np.where,
+    derivative=Linear(
+        (
+            NotDifferentiable("a mask is a truth value"),
+            lambda b, ct, mask, x, y: b.select(mask, ct, zero(b, ct)),
+            lambda b, ct, mask, x, y: b.select(mask, zero(b, ct), ct),
+        )
+    ),
+    public=Public(("where",), ("condition", "input", "other"), in_place=False),
+)
+
+# --- Truth and bits ---------------------------------------------------------------------------------------------------
+
+_BITS = Undefined("it works on bits and truth values, not on numbers")
+
+and_ = elementwise(
+    "and",
+    "Bitwise and; of bools, logical and.",
+    operands=2,
+    dtypes=LOGIC,
+    reference=np.bitwise_and,
+    derivative=_BITS,
+    public=binary("bitwise_and", operator="and"),
+    commutative=True,
+)
+
+or_ = elementwise(
+    "or",
+    "Bitwise or; of bools, logical or.",
+    operands=2,
+    dtypes=LOGIC,
+    reference=np.bitwise_or,
+    derivative=_BITS,
+    public=binary("bitwise_or", operator="or"),
+    commutative=True,
+)
+
+xor = elementwise(
+    "xor",
+    "Bitwise exclusive or; of bools, whether they differ.",
+    operands=2,
+    dtypes=LOGIC,
+    reference=np.bitwise_xor,
+    derivative=_BITS,
+    public=binary("bitwise_xor", operator="xor"),
+    commutative=True,
+)
+
+not_ = elementwise(
+    "not",
+    "Bitwise complement; of bools, logical not.",
+    operands=1,
+    dtypes=LOGIC,
+    reference=np.invert,
+    derivative=_BITS,
+    public=unary("bitwise_not", operator="invert", promote="none"),
+)
+
+logical_and = elementwise(
+    "logical_and",
+    "Whether both are nonzero.",
+    operands=2,
+    dtypes=DTYPES,
+    result=bool_,
+    reference=np.logical_and,
+    derivative=_TRUTH,
+    public=binary("logical_and"),
+    expand=lambda b, x, y: b.and_(b.ne(x, zero(b, x)), b.ne(y, zero(b, y))),
+    commutative=True,
+    cost=3,
+)
+
+logical_or = elementwise(
+    "logical_or",
+    "Whether either is nonzero.",
+    operands=2,
+    dtypes=DTYPES,
+    result=bool_,
+    reference=np.logical_or,
+    derivative=_TRUTH,
+    public=binary("logical_or"),
+    expand=lambda b, x, y: b.or_(b.ne(x, zero(b, x)), b.ne(y, zero(b, y))),
+    commutative=True,
+    cost=3,
+)
+
+logical_xor = elementwise(
+    "logical_xor",
+    "Whether exactly one is nonzero.",
+    operands=2,
+    dtypes=DTYPES,
+    result=bool_,
+    reference=np.logical_xor,
+    derivative=_TRUTH,
+    public=binary("logical_xor"),
+    expand=lambda b, x, y: b.xor(b.ne(x, zero(b, x)), b.ne(y, zero(b, y))),
+    commutative=True,
+    cost=3,
+)
+
+logical_not = elementwise(
+    "logical_not",
+    "Whether x is zero.",
+    operands=1,
+    dtypes=DTYPES,
+    result=bool_,
+    reference=np.logical_not,
+    derivative=_TRUTH,
+    public=unary("logical_not", promote="none"),
+    expand=lambda b, x: b.eq(x, zero(b, x)),
+)
+
+
+def _shift(left: bool, signed: bool) -> Any:
+    def reference(x: Array, amount: Array) -> Array:
+        bits = 8 * x.dtype.itemsize
+        inside = (amount >= 0) & (amount < bits)
+        by = np.where(inside, amount, 0).astype(x.dtype)
+        if left:
+            return np.where(inside, x << by, 0).astype(x.dtype)
+        if signed:
+            return np.where(inside, x >> by, x >> (bits - 1)).astype(x.dtype)
+        unsigned = x.view(f"u{x.dtype.itemsize}")
+        return np.where(inside, (unsigned >> by.view(unsigned.dtype)).view(x.dtype), 0).astype(x.dtype)
+
+    return reference
+
+
+_AMOUNTS = (Domain(-9, 9), Domain(0, 31))
+
+shl = elementwise(
+    "shl",
+    "Bits moved up by y places; 0 where y is negative or all places.",
+    operands=2,
+    dtypes=INTS,
+    reference=_shift(left=True, signed=False),
+    derivative=_BITS,
+    public=binary("bitwise_left_shift", operator="lshift"),
+    domain=_AMOUNTS,
+)
+
+shr_logical = elementwise(
+    "shr_logical",
+    "Bits moved down by y places, zeros filled in; 0 where y is negative or all places.",
+    operands=2,
+    dtypes=INTS,
+    reference=_shift(left=False, signed=False),
+    derivative=_BITS,
+    public=Internal("random bits are made with it; users shift with the sign"),
+    domain=_AMOUNTS,
+)
+
+shr_arith = elementwise(
+    "shr_arith",
+    "Bits moved down by y places, the sign filled in; only the sign is left where y is negative or all places.",
+    operands=2,
+    dtypes=INTS,
+    reference=_shift(left=False, signed=True),
+    derivative=_BITS,
+    public=binary("bitwise_right_shift", operator="rshift"),
+    domain=_AMOUNTS,
+)
+
+copysign = elementwise(
+    "copysign",
+    "|x| with the sign of y.",
+    operands=2,
+    reference=np.copysign,
+    # dr/dx = ±1 = r/x; the 0/0 at 0 is kept out
+    derivative=Partials(lambda b, r, x, y: [b.select(b.eq(x, 0), zero(b, x), b.mul(b.sign(x), b.sign(r))), None]),
+    public=binary("copysign", promote="float"),
+    domain=(NONZERO, NONZERO),
+    kinks="0 at x = 0.",
+)
+
+# --- Change of type, identity -----------------------------------------------------------------------------------------
+
+
+def _target(name: str, dtype: object) -> DType:
+    if not isinstance(dtype, DType):
+        raise ArgumentError(compose(f"{name}: `dtype` must be an element type", f"found {dtype!r}"))
+    return dtype
+
+
+def _convert_type(x: Type, *, dtype: DType) -> Type:
+    return with_element(x, _target("convert", dtype))
+
+
+def _bitcast_type(x: Type, *, dtype: DType) -> Type:
+    source, target = element(x), _target("bitcast", dtype)
+    if source.bits != target.bits or bool_ in (source, target):
+        found = f"found {x}, of {source.bits} bits an element, and {target}, of {target.bits}"
+        raise DTypeError(compose("bitcast keeps the bits, so both element types have as many", found))
+    return with_element(x, target)
+
+
+def _convert_samples() -> list[Sample]:
+    found = []
+    for source in DTYPES:
+        for target in DTYPES:
+            smooth = source is f64 and target is f64
+            for shape in ((), (67,), (0, 2)):
+                draw = (lambda s, n: lambda rng: (Domain(-100, 100).draw(rng, s, n),))(source, shape)
+                found.append(Sample(draw, {"dtype": target}, smooth, f"{source}{list(shape)} to {target}"))
+    found.append(Sample(lambda rng: (np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e300, 1e-300]),), {"dtype": f32}, False, "f64 special to f32"))
+    found.append(Sample(lambda rng: (np.array([0.0, -0.0, np.nan, np.inf, 0.25]),), {"dtype": bool_}, False, "f64 special to bool"))
+    found.append(Sample(lambda rng: (np.array([1 << 40, -(1 << 33) - 5, (1 << 31)]),), {"dtype": i32}, False, "i64 wraps to i32"))
+    return found
+
+
+convert = elementwise(
+    "convert",
+    "The nearest value of element type `dtype`. Floats truncate to integers (a number outside the range gives an unspecified one); integers wrap; bool is whether nonzero.",
+    operands=1,
+    infer=_convert_type,
+    reference=lambda x, dtype: x.astype(dtype.numpy),
+    derivative=Linear((lambda b, ct, x, dtype: b.convert(ct, dtype=element(x.type)),)),
+    public=Internal("Tensor.to, Tensor.float and promotion at the door"),
+    attributes=("dtype",),
+    samples=tuple(_convert_samples()),
+    errors=(Refusal((f32[3],), {"dtype": "f64"}, ArgumentError, "must be an element type"),),
+)
+
+bitcast = elementwise(
+    "bitcast",
+    "The same bits read as another element type of as many bits.",
+    operands=1,
+    infer=_bitcast_type,
+    reference=lambda x, dtype: x.view(dtype.numpy),
+    derivative=Undefined("the bits of a number are not numbers"),
+    public=Internal("expansions look at the bits of floats with it"),
+    attributes=("dtype",),
+    cost=0,
+    samples=tuple(
+        Sample((lambda s: lambda rng: (Domain(-9, 9).draw(rng, s, (67,)),))(source), {"dtype": target}, False, f"{source} to {target}")
+        for source, target in ((f32, i32), (i32, f32), (f64, i64), (i64, f64))
+    ),
+    errors=(
+        Refusal((f32[3],), {"dtype": i64}, DTypeError, "as many"),
+        Refusal((f32[3],), {"dtype": 3}, ArgumentError, "must be an element type"),
+    ),
+)
+
+detach = elementwise(
+    "detach",
+    "x itself, as a constant of differentiation.",
+    operands=1,
+    dtypes=DTYPES,
+    reference=lambda x: x,
+    derivative=Zero("detach asks for it"),
+    public=Public(("detach",), ("input",), promote="none"),
+    expand=lambda b, x: x,
+    cost=0,
+)
