@@ -337,7 +337,8 @@ def _merge(data: Sequence[bytes], exports: Sequence[str]) -> _Merged:
 
 def _room(section: Section) -> str:
     """The merged section that a section goes to."""
-    if section.flags & SHF_TLS or section.type not in (SHT_PROGBITS, SHT_NOBITS):
+    constructors = section.name.startswith((".init_array", ".fini_array", ".ctors", ".dtors"))
+    if constructors or section.flags & SHF_TLS or section.type not in (SHT_PROGBITS, SHT_NOBITS):
         raise CompilerBug(f"linking: a section {section.name} of type {section.type:#x} has no place in a library without a runtime")
     if section.flags & SHF_EXECINSTR:
         return ".text"
