@@ -71,6 +71,10 @@ class Builder:
         """The finished graph."""
         return Graph(name, tuple(self.inputs), tuple(self.nodes), tuple(outputs))
 
+    def forget(self) -> None:
+        """Share no later node with an earlier one: a recorder keeps the values of two equal calls apart, for their gradients."""
+        self._numbered.clear()
+
     def producer(self, value: Value) -> Node | None:
         """The node that made a value, or None for an input."""
         builder: Builder | None = self
