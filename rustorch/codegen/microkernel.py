@@ -7,7 +7,7 @@ broadcast element of A. Which tiles exist, and how large the blocks around them 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rustorch.codegen.target import Target
 from rustorch.errors import Unsupported
@@ -20,9 +20,9 @@ Carry = Sequence[tuple[str, str]]
 ATTRIBUTES = 'nounwind "no-builtins" "prefer-vector-width"="512"'
 
 _SCALARS = {"f32": ("float", 4), "f64": ("double", 8)}
-_ROWS = {"v2": (4, 2, 1), "v3": (6, 4, 2, 1), "v4": (12, 8, 4, 2, 1)}
+_ROWS = {"v2": (4, 2), "v3": (6, 4, 2), "v4": (12, 4, 2)}
 """Rows of the register tiles: 2 vectors times the first must leave registers for two vectors of B and an element of A.
-The others double, so that each serves at most once at the lower edge of a block."""
+The others serve the lower edge of a block; few, because each costs compile time."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ class Tiling:
     def columns(self) -> int:
         """Columns of a register tile: two vectors."""
         return 2 * self.lanes
+
+    @property
+    def square(self) -> int:
+        """Elements in 16 bytes: the square that is transposed in registers."""
+        return 16 // self.size
 
 
 def tiling(dtype: str, target: Target) -> Tiling:
@@ -95,6 +100,14 @@ class Writer:
                 pointer = self.let(f"getelementptr i8, ptr {pointer}, i64 {offset}")
         return pointer
 
+    def opaque(self, pointer: str) -> str:
+        """`pointer`, hiding from LLVM how it was computed: each such pointer keeps a register and is advanced by itself.
+
+        Left to itself LLVM's loop strength reduction turns pointers of the same loop into one chain of additions, or into more
+        pointers than there are registers.
+        """
+        return self.let(f"freeze ptr {pointer}")
+
     def mul(self, x: str | int, y: str | int) -> str:
         """`x * y`, 64-bit."""
         return self.let(f"mul i64 {x}, {y}")
@@ -106,6 +119,26 @@ class Writer:
     def sub(self, x: str | int, y: str | int) -> str:
         """`x - y`, 64-bit."""
         return self.let(f"sub i64 {x}, {y}")
+
+    def div(self, x: str | int, y: str | int) -> str:
+        """`x / y` rounded down, 64-bit, for x not negative."""
+        return self.let(f"udiv i64 {x}, {y}")
+
+    def down(self, x: str | int, step: int) -> str:
+        """`x` rounded down to a multiple of `step`, for x not negative."""
+        return self.mul(self.div(x, step), step)
+
+    def both(self, x: str, y: str) -> str:
+        """`x and y`."""
+        return self.let(f"and i1 {x}, {y}")
+
+    def either(self, x: str, y: str) -> str:
+        """`x or y`."""
+        return self.let(f"or i1 {x}, {y}")
+
+    def pick(self, condition: str, x: str | int, y: str | int, kind: str = "i64") -> str:
+        """`x if condition else y`."""
+        return self.let(f"select i1 {condition}, {kind} {x}, {kind} {y}")
 
     def least(self, x: str | int, y: str | int) -> str:
         """The smaller of two 64-bit integers."""
@@ -224,26 +257,49 @@ class TileWriter(Writer):
         return self.let(f"fadd {shape.vector} {z}, {product}")
 
     def transpose(self, rows: Values) -> Values:
-        """A square of vectors with rows and columns exchanged: log2(lanes) rounds that interleave row i with row i + lanes/2."""
-        lanes = self.shape.lanes
-        low = [i // 2 + i % 2 * lanes for i in range(lanes)]
-        pick = [", ".join(f"i32 {i + start}" for i in low) for start in (0, lanes // 2)]
-        for _ in range(lanes.bit_length() - 1):
-            half = lanes // 2
+        """Squares of 16-byte rows with rows and columns exchanged, side by side in one vector or more of them.
+
+        log2(square) rounds interleave row i with row i + square/2.
+        """
+        lanes, square = self.shape.lanes, self.shape.square
+        masks = [", ".join(f"i32 {first + start + i // 2 + i % 2 * lanes}" for first in range(0, lanes, square) for i in range(square))
+                 for start in (0, square // 2)]
+        for _ in range(square.bit_length() - 1):
             rows = [self.let(f"shufflevector {self.shape.vector} {x}, {self.shape.vector} {y}, <{lanes} x i32> <{mask}>")
-                    for x, y in zip(rows[:half], rows[half:], strict=True) for mask in pick]
+                    for x, y in zip(rows[:square // 2], rows[square // 2:], strict=True) for mask in masks]
         return rows
+
+    def concatenate(self, pieces: Values) -> str:
+        """A vector from 16-byte pieces, in order."""
+        count = self.shape.square
+        while len(pieces) > 1:
+            kind = f"<{count} x {self.shape.scalar}>"
+            order = ", ".join(f"i32 {i}" for i in range(2 * count))
+            pieces = [self.let(f"shufflevector {kind} {low}, {kind} {high}, <{2 * count} x i32> <{order}>")
+                      for low, high in zip(pieces[::2], pieces[1::2], strict=True)]
+            count *= 2
+        return pieces[0]
+
+
+def block_depth(w: Writer, shape: Tiling) -> str:
+    """Length of the blocks of `%k`, at least 1: equal but for the last, and none above `block_k`."""
+    blocks = w.div(w.add("%k", shape.block_k - 1), shape.block_k)
+    return w.div(w.sub(w.add("%k", blocks), 1), blocks)
 
 
 def declarations(shape: Tiling) -> str:
-    """The intrinsics that a `TileWriter` calls. All become instructions."""
-    vector, suffix, mask = shape.vector, shape.suffix, f"<{shape.lanes} x i1>"
+    """The intrinsics that a `TileWriter` of this tiling, or of narrower vectors, calls. All become instructions."""
     lines = ["declare i64 @llvm.smin.i64(i64, i64)", "declare i64 @llvm.smax.i64(i64, i64)"]
     if shape.has_fma:
-        lines.append(f"declare {vector} @llvm.fma.{suffix}({vector}, {vector}, {vector})")
+        lanes = 1
+        while lanes <= shape.lanes:
+            narrow = replace(shape, lanes=lanes)
+            lines.append(f"declare {narrow.vector} @llvm.fma.{narrow.suffix}({narrow.vector}, {narrow.vector}, {narrow.vector})")
+            lanes *= 2
     if shape.masked:
-        lines.append(f"declare {vector} @llvm.masked.load.{suffix}.p0(ptr, i32, {mask}, {vector})")
-        lines.append(f"declare void @llvm.masked.store.{suffix}.p0({vector}, ptr, i32, {mask})")
+        vector, mask = shape.vector, f"<{shape.lanes} x i1>"
+        lines.append(f"declare {vector} @llvm.masked.load.{shape.suffix}.p0(ptr, i32, {mask}, {vector})")
+        lines.append(f"declare void @llvm.masked.store.{shape.suffix}.p0({vector}, ptr, i32, {mask})")
     return "\n".join(lines) + "\n"
 
 
@@ -255,62 +311,62 @@ def tile_text(shape: Tiling, name: str, rows: int, vectors: int) -> str:
 
     `old` is all ones to add to C and 0 to overwrite it. `last` masks the lanes of the last vector of C (masked levels only;
     at the others it is unused). Every element of C is one chain over k from zero, added to the old element at the end.
+    Rows may coincide (strides of A and C zero): all of C is read before it is written.
     """
     w = TileWriter(shape)
     width = shape.lanes * shape.size
     # Three rows share a base pointer: [base], [base + row], [base + 2 row] are addressing modes, so few registers hold addresses.
-    bases = [w.at("%a", w.mul("%a_row", first)) if first else "%a" for first in range(0, rows, 3)]
+    bases = [w.opaque(w.at("%a", w.mul("%a_row", first))) for first in range(0, rows, 3)]
     twice = w.add("%a_row", "%a_row")
-    zeros = [(shape.vector, "zeroinitializer")] * (rows * vectors)
 
     def turn(_: str, carried: Values) -> Values:
-        b, sums = carried[0], carried[1 + len(bases):]
+        b, here, sums = carried[0], carried[1:1 + len(bases)], carried[1 + len(bases):]
         right = [w.load(w.at(b, v * width)) for v in range(vectors)]
         following = []
         for i in range(rows):
-            left = w.splat(w.at(carried[1 + i // 3], (0, "%a_row", twice)[i % 3]))
+            left = w.splat(w.at(here[i // 3], (0, "%a_row", twice)[i % 3]))
             following += [w.multiply_add(left, right[v], sums[i * vectors + v]) for v in range(vectors)]
-        return [w.at(b, "%b_row"), *(w.at(base, "%a_col") for base in carried[1:1 + len(bases)]), *following]
+        return [w.at(b, "%b_row"), *(w.opaque(w.at(base, "%a_col")) for base in here), *following]
 
-    carry = [("ptr", "%b"), *(("ptr", base) for base in bases), *zeros]
+    carry = [("ptr", "%b"), *(("ptr", base) for base in bases), *[(shape.vector, "zeroinitializer")] * (rows * vectors)]
     sums = w.loop(0, "%k", 1, turn, carry, once=True)[1 + len(bases):]
+    pointers, row = [], "%c"
+    for _ in range(rows):
+        pointers += [w.at(row, v * width) for v in range(vectors)]
+        row = w.at(row, "%c_row")
     if shape.masked:
-        _masked_end(w, rows, vectors, sums)
+        _masked_end(w, vectors, sums, pointers)
     else:
-        _plain_end(w, rows, vectors, sums)
+        _plain_end(w, sums, pointers)
     return w.function(f"internal void @{name}({TILE_ARGUMENTS}) noinline")
 
 
-def _masked_end(w: TileWriter, rows: int, vectors: int, sums: Values) -> None:
+def _masked_end(w: TileWriter, vectors: int, sums: Values, pointers: Values) -> None:
     """Adds to C or overwrites it, in one code for both: overwriting masks the old elements' load out."""
     shape = w.shape
-    store = ["" if v < vectors - 1 else w.mask("%last") for v in range(vectors)]
-    load = [w.mask(w.let("and i32 %old, %last") if v == vectors - 1 else "%old") for v in range(vectors)]
-    row = "%c"
-    for i in range(rows):
-        for v in range(vectors):
-            pointer = w.at(row, v * shape.lanes * shape.size)
-            both = w.let(f"fadd {shape.vector} {sums[i * vectors + v]}, {w.masked_load(pointer, load[v])}")
-            # A select, not a sum with zero: -0 stays -0.
-            total = w.let(f"select <{shape.lanes} x i1> {load[v]}, {shape.vector} {both}, {shape.vector} {sums[i * vectors + v]}")
-            if store[v]:
-                w.masked_store(total, pointer, store[v])
-            else:
-                w.store(total, pointer)
-        row = w.at(row, "%c_row")
+    last = w.mask("%last")
+    load = [w.mask("%old")] * (vectors - 1) + [w.mask(w.let("and i32 %old, %last"))]
+    totals = []
+    for j, (pointer, total) in enumerate(zip(pointers, sums, strict=True)):
+        mask = load[j % vectors]
+        both = w.let(f"fadd {shape.vector} {total}, {w.masked_load(pointer, mask)}")
+        # A select, not a sum with zero: -0 stays -0.
+        totals.append(w.let(f"select <{shape.lanes} x i1> {mask}, {shape.vector} {both}, {shape.vector} {total}"))
+    # All loads come before all stores also for speed: a load that touches bytes under a masked store would wait for it.
+    for j, (pointer, total) in enumerate(zip(pointers, totals, strict=True)):
+        if j % vectors == vectors - 1:
+            w.masked_store(total, pointer, last)
+        else:
+            w.store(total, pointer)
 
 
-def _plain_end(w: TileWriter, rows: int, vectors: int, sums: Values) -> None:
-    """Adds to C or overwrites it, by a branch."""
-    shape = w.shape
+def _plain_end(w: TileWriter, sums: Values, pointers: Values) -> None:
+    """Adds to C or overwrites it, by a branch around the additions."""
+    vector = w.shape.vector
 
-    def write(adding: bool) -> None:
-        row = "%c"
-        for i in range(rows):
-            for v in range(vectors):
-                pointer = w.at(row, v * shape.lanes * shape.size)
-                total = sums[i * vectors + v]
-                w.store(w.let(f"fadd {shape.vector} {total}, {w.load(pointer)}") if adding else total, pointer)
-            row = w.at(row, "%c_row")
+    def adding() -> Values:
+        return [w.let(f"fadd {vector} {total}, {w.load(pointer)}") for pointer, total in zip(pointers, sums, strict=True)]
 
-    w.when(w.let("icmp ne i32 %old, 0"), lambda: write(True), lambda: write(False))
+    totals = w.when(w.let("icmp ne i32 %old, 0"), adding, lambda: sums, [vector] * len(sums))
+    for pointer, total in zip(pointers, totals, strict=True):
+        w.store(total, pointer)

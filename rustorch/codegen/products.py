@@ -13,16 +13,22 @@ copied to the workspace only where that pays or where the tiles cannot read them
 
 from __future__ import annotations
 
-from rustorch.codegen.microkernel import ATTRIBUTES, TileWriter, Tiling, Writer, declarations, tile_text, tiling
+from dataclasses import replace
+
+from rustorch.codegen.matvec import SPAN, matvec_text
+from rustorch.codegen.microkernel import TileWriter, Tiling, Values, Writer, block_depth, declarations, tile_text, tiling
 from rustorch.codegen.target import Target
 from rustorch.errors import Unsupported
 
-_INTEGERS = {"i32": 4, "i64": 8}
-_PAD = 64
-"""Bytes between the rows of a copied block of A, so that rows do not fall into one set of the cache."""
-
 GEMM_ARGUMENTS = ("i64 %m, i64 %n, i64 %k, ptr %a, i64 %a_row, i64 %a_col, ptr %b, i64 %b_row, i64 %b_col, "
                   "ptr %c, i64 %c_row, i64 %accumulate, ptr %work")
+"""Parameters of a product and of the functions that share its signature."""
+
+_INTEGERS = ("i32", "i64")
+_PAD = 64
+"""Bytes added between copied rows, so that rows do not fall into one set of the cache."""
+_CHUNK = 256
+"""Rows of a narrow product that are computed at a time as columns of its transpose."""
 
 
 def gemm_symbol(dtype: str, target: Target) -> str:
@@ -31,30 +37,40 @@ def gemm_symbol(dtype: str, target: Target) -> str:
 
 
 def gemm_work_bytes(m: int, n: int, k: int, dtype: str, target: Target) -> int:
-    """Workspace of a product, in bytes; it never decreases in m, n or k and is bounded (about 1.5 MiB), so a bound on sizes will do."""
+    """Workspace of a product, in bytes. It never decreases in m, n or k and stays below 2 MiB, so bounds on sizes will do."""
     if dtype in _INTEGERS:
         return 0
     shape = tiling(dtype, target)
-    if n == 1:  # may run as the product of the transposes
-        return max(_work_bytes(m, 1, k, shape), _work_bytes(1, m, k, shape))
-    return _work_bytes(m, n, k, shape)
+    transposed = _blocks_bytes(min(n, shape.columns), min(m, _CHUNK), k, shape)
+    return _blocks_offset(shape) + max(_blocks_bytes(m, n, k, shape), transposed)
 
 
-def _work_bytes(m: int, n: int, k: int, shape: Tiling) -> int:
+def _blocks_bytes(m: int, n: int, k: int, shape: Tiling) -> int:
+    """Panels of B and a copied block of A."""
     depth, rows, columns = min(k, shape.block_k), min(m, shape.block_m), min(n, shape.block_n)
     panels = -(-columns // shape.columns) * shape.columns * depth * shape.size
-    block = max(rows * (_line(depth * shape.size) + _PAD), depth * (_line(rows * shape.size) + _PAD))
-    return _scratch_bytes(shape) + _line(panels) + block
+    block = max(rows * (_lines(depth * shape.size) + _PAD), depth * (_lines(rows * shape.size) + _PAD))
+    return _lines(panels) + block
 
 
-def _line(size: int) -> int:
+def _lines(size: int) -> int:
     """`size` rounded up to cache lines."""
     return -(-size // 64) * 64
+
+
+def _chunk_row(shape: Tiling) -> int:
+    """Bytes between the rows of a transposed narrow product."""
+    return _CHUNK * shape.size + _PAD
 
 
 def _scratch_bytes(shape: Tiling) -> int:
     """One register tile, through which unmasked levels write edges."""
     return shape.rows[0] * shape.columns * shape.size
+
+
+def _blocks_offset(shape: Tiling) -> int:
+    """Workspace before the blocks: the scratch tile, then a transposed narrow product or one block's sums of a vector product."""
+    return _scratch_bytes(shape) + max(shape.columns * _chunk_row(shape), SPAN * shape.size)
 
 
 def gemm_text(dtype: str, target: Target) -> str:
@@ -72,8 +88,8 @@ def gemm_text(dtype: str, target: Target) -> str:
         return _integer_text(symbol, int(dtype[1:]), target)
     shape = tiling(dtype, target)
     tiles = [tile_text(shape, f"{symbol}.tile{rows}x{vectors}", rows, vectors) for vectors in (1, 2) for rows in shape.rows]
-    parts = [declarations(shape), *tiles, _copy_text(shape, symbol), _pack_text(shape, symbol),
-             *(_strip_text(shape, symbol, vectors) for vectors in (1, 2)), _driver_text(shape, symbol)]
+    parts = [declarations(shape), *tiles, _copy_text(shape, symbol), _transpose_text(shape, symbol), _pack_text(shape, symbol),
+             _strip_text(shape, symbol), _blocks_text(shape, symbol), matvec_text(shape, symbol), _driver_text(shape, symbol)]
     if not shape.masked:
         parts.append(_spill_text(shape, symbol))
     return "\n".join(parts)
@@ -83,20 +99,17 @@ def _copy_text(shape: Tiling, symbol: str) -> str:
     """`dst[i, :] = src[i, :]` for rows of contiguous elements; strides in bytes."""
     w = TileWriter(shape)
     width = shape.lanes * shape.size
-    columns = w.mul("%columns", shape.size)
-    whole = w.mul(w.let(f"sdiv i64 %columns, {shape.lanes}"), width)
+    length = w.mul("%columns", shape.size)
+    whole = w.down(length, width)
 
-    def row(i: str, _: list[str]) -> None:
+    def row(i: str, _: Values) -> None:
         src, dst = w.at("%src", w.mul(i, "%src_row")), w.at("%dst", w.mul(i, "%dst_row"))
         w.loop(0, whole, width, lambda j, _: w.store(w.load(w.at(src, j)), w.at(dst, j)))
-        if shape.masked:
-            mask = w.mask(w.first_lanes(w.sub("%columns", w.let(f"sdiv i64 {whole}, {shape.size}"))))
-            w.masked_store(w.masked_load(w.at(src, whole), mask), w.at(dst, whole), mask)
-        else:
-            w.loop(whole, columns, shape.size, lambda j, _: _copy_one(w, w.at(src, j), w.at(dst, j)))
+        w.loop(whole, length, shape.size, lambda j, _: _copy_one(w, w.at(src, j), w.at(dst, j)))
 
     w.loop(0, "%rows", 1, row)
-    return w.function(f"internal void @{symbol}.copy(i64 %rows, i64 %columns, ptr noalias %src, i64 %src_row, ptr noalias %dst, i64 %dst_row) noinline")
+    return w.function(f"internal void @{symbol}.copy(i64 %rows, i64 %columns, ptr noalias %src, i64 %src_row, "
+                      "ptr noalias %dst, i64 %dst_row) noinline")
 
 
 def _copy_one(w: TileWriter, src: str, dst: str) -> None:
@@ -104,72 +117,83 @@ def _copy_one(w: TileWriter, src: str, dst: str) -> None:
     w.do(f"store {scalar} {w.let(f'load {scalar}, ptr {src}')}, ptr {dst}")
 
 
+def _transpose_text(shape: Tiling, symbol: str) -> str:
+    """`dst[j, i] = src[i, j]`, both with contiguous rows, strides in bytes: squares of 16-byte vectors, the last of which overlap."""
+    square = shape.square
+    w = TileWriter(replace(shape, lanes=square))
+
+    def squares() -> None:
+        last_row, last_column = w.sub("%rows", square), w.sub("%columns", square)
+
+        def band(i: str, _: Values) -> None:
+            i = w.least(i, last_row)
+            src, dst = w.at("%src", w.mul(i, "%src_row")), w.at("%dst", w.mul(i, shape.size))
+
+            def one(j: str, _: Values) -> None:
+                j = w.least(j, last_column)
+                source = w.at(src, w.mul(j, shape.size))
+                lines = []
+                for _r in range(square):
+                    lines.append(w.load(source))
+                    source = w.at(source, "%src_row")
+                target = w.at(dst, w.mul(j, "%dst_row"))
+                for line in w.transpose(lines):
+                    w.store(line, target)
+                    target = w.at(target, "%dst_row")
+
+            w.loop(0, "%columns", square, one)
+
+        w.loop(0, "%rows", square, band)
+
+    def elements() -> None:
+        def row(i: str, _: Values) -> None:
+            src, dst = w.at("%src", w.mul(i, "%src_row")), w.at("%dst", w.mul(i, shape.size))
+            w.loop(0, "%columns", 1, lambda j, _: _copy_one(w, w.at(src, w.mul(j, shape.size)), w.at(dst, w.mul(j, "%dst_row"))))
+
+        w.loop(0, "%rows", 1, row)
+
+    w.when(w.compare("sge", w.least("%rows", "%columns"), square), squares, elements)
+    return w.function(f"internal void @{symbol}.transpose(i64 %rows, i64 %columns, ptr noalias %src, i64 %src_row, "
+                      "ptr noalias %dst, i64 %dst_row) noinline")
+
+
 def _pack_text(shape: Tiling, symbol: str) -> str:
-    """Copies `b[k, columns]` into panels of two vectors of columns, each panel k rows of contiguous elements, zeros past the last column."""
+    """Copies `b[k, columns]` into panels of two vectors of columns, each panel k rows; strides in bytes.
+
+    Past the last column stands zero: those lanes are never stored to C, but must not slow the tiles down as denormals would.
+    """
     w = TileWriter(shape)
     size, lanes, width = shape.size, shape.lanes, shape.lanes * shape.size
     panel_row = 2 * width
 
-    def panel(j: str, _: list[str]) -> None:
+    def panel(j: str, _: Values) -> None:
         src, dst = w.at("%src", w.mul(j, "%col")), w.at("%dst", w.mul(w.mul(j, size), "%k"))
         valid = w.least(w.sub("%columns", j), shape.columns)
-        full = w.compare("eq", valid, shape.columns)
-        in_rows = w.compare("eq", "%col", size)
-        in_columns = w.let(f"and i1 {w.compare('eq', '%row', size)}, {w.compare('sge', '%k', lanes)}")
-        if shape.masked:
-            w.when(in_rows, lambda: masked(src, dst, valid), lambda: other(src, dst, valid, in_columns))
-        else:
-            whole = w.let(f"and i1 {in_rows}, {full}")
-            w.when(whole, lambda: plain(src, dst), lambda: other(src, dst, valid, in_columns))
+        partial = w.compare("slt", valid, shape.columns)
+        by_vectors = w.compare("eq", "%col", size)
+        if not shape.masked:
+            by_vectors = w.both(by_vectors, w.let(f"xor i1 {partial}, true"))
+        w.when(by_vectors, lambda: vectors(src, dst, valid), lambda: other(src, dst, valid, partial))
 
-    def masked(src: str, dst: str, valid: str) -> None:
-        masks = [w.mask(w.first_lanes(w.sub(valid, v * lanes))) for v in range(2)]
+    def vectors(src: str, dst: str, valid: str) -> None:
+        masks = [w.mask(w.first_lanes(w.sub(valid, v * lanes))) for v in range(2)] if shape.masked else []
 
-        def row(i: str, _: list[str]) -> None:
+        def row(i: str, _: Values) -> None:
             source, target = w.at(src, w.mul(i, "%row")), w.at(dst, w.mul(i, panel_row))
-            for v, mask in enumerate(masks):
-                w.store(w.masked_load(w.at(source, v * width), mask), w.at(target, v * width))
+            for v in range(2):
+                line = w.at(source, v * width)
+                w.store(w.masked_load(line, masks[v]) if masks else w.load(line), w.at(target, v * width))
 
         w.loop(0, "%k", 1, row)
 
-    def plain(src: str, dst: str) -> None:
-        def row(i: str, _: list[str]) -> None:
+    def other(src: str, dst: str, valid: str, partial: str) -> None:
+        w.when(partial, lambda: w.loop(0, w.mul("%k", panel_row), width, lambda i, _: w.store("zeroinitializer", w.at(dst, i))) and None)
+        call = f"call void @{symbol}.transpose(i64 {valid}, i64 %k, ptr {src}, i64 %col, ptr {dst}, i64 {panel_row})"
+        w.when(w.compare("eq", "%row", size), lambda: w.do(call), lambda: elements(src, dst, valid))
+
+    def elements(src: str, dst: str, valid: str) -> None:
+        def row(i: str, _: Values) -> None:
             source, target = w.at(src, w.mul(i, "%row")), w.at(dst, w.mul(i, panel_row))
-            for v in range(2):
-                w.store(w.load(w.at(source, v * width)), w.at(target, v * width))
-
-        w.loop(0, "%k", 1, row)
-
-    def other(src: str, dst: str, valid: str, in_columns: str) -> None:
-        w.when(in_columns, lambda: transposed(src, dst, valid), lambda: scalars(src, dst, valid))
-
-    def transposed(src: str, dst: str, valid: str) -> None:
-        last = w.sub(valid, 1)
-        final = w.sub("%k", lanes)
-
-        def half(v: str, _: list[str]) -> None:
-            first = w.mul(v, lanes)
-            # Past the last column its neighbours are repeated: those lanes are never stored to C.
-            starts = [w.at(src, w.mul(w.least(w.add(first, c), last), "%col")) for c in range(lanes)]
-            target = w.at(dst, w.mul(v, width))
-
-            def square(i: str, _: list[str]) -> None:
-                # The last square ends at k: it may overlap the one before.
-                at = w.least(i, final)
-                offset = w.mul(at, size)
-                rows = w.transpose([w.load(w.at(start, offset)) for start in starts])
-                for r, row in enumerate(rows):
-                    w.store(row, w.at(target, w.mul(w.add(at, r), panel_row)))
-
-            w.loop(0, "%k", lanes, square)
-
-        w.loop(0, w.let(f"select i1 {w.compare('sgt', valid, lanes)}, i64 2, i64 1"), 1, half)
-
-    def scalars(src: str, dst: str, valid: str) -> None:
-        def row(i: str, _: list[str]) -> None:
-            source, target = w.at(src, w.mul(i, "%row")), w.at(dst, w.mul(i, panel_row))
-            for v in range(2):
-                w.store("zeroinitializer", w.at(target, v * width))
             w.loop(0, valid, 1, lambda j, _: _copy_one(w, w.at(source, w.mul(j, "%col")), w.at(target, w.mul(j, size))))
 
         w.loop(0, "%k", 1, row)
@@ -178,42 +202,40 @@ def _pack_text(shape: Tiling, symbol: str) -> str:
     return w.function(f"internal void @{symbol}.pack(i64 %k, i64 %columns, ptr noalias %src, i64 %row, i64 %col, ptr noalias %dst) noinline")
 
 
-def _strip_text(shape: Tiling, symbol: str, vectors: int) -> str:
-    """All rows of one panel: register tiles from the tallest to the last row. Strides in bytes; `columns` are those that C has."""
+def _strip_text(shape: Tiling, symbol: str) -> str:
+    """All rows of one panel, by register tiles from the tallest to the last row. Strides in bytes; `columns` are those that C has."""
     w = TileWriter(shape)
-    lanes = w.sub("%columns", (vectors - 1) * shape.lanes)
-    last = w.first_lanes(lanes)
-    edge = w.compare("slt", "%columns", vectors * shape.lanes)
+    wide = w.compare("sgt", "%columns", shape.lanes)
+    filled = w.pick(wide, shape.columns, shape.lanes)
+    last = w.first_lanes(w.sub("%columns", w.sub(filled, shape.lanes)))
+    edge = w.compare("slt", "%columns", filled)
 
-    def tile(rows: int, i: str) -> None:
+    def tile(rows: int, i: str, a_row: str = "%a_row", c_row: str = "%c_row") -> None:
         a, c = w.at("%a", w.mul(i, "%a_row")), w.at("%c", w.mul(i, "%c_row"))
+        function = w.pick(wide, f"@{symbol}.tile{rows}x2", f"@{symbol}.tile{rows}x1", "ptr")
 
         def call(target: str, target_row: str, old: str) -> None:
-            w.do(f"call void @{symbol}.tile{rows}x{vectors}(i64 %k, ptr {a}, i64 %a_row, i64 %a_col, ptr %b, i64 %b_row, "
+            w.do(f"call void {function}(i64 %k, ptr {a}, i64 {a_row}, i64 %a_col, ptr %b, i64 %b_row, "
                  f"ptr {target}, i64 {target_row}, i32 {old}, i32 {last})")
 
         def through_scratch() -> None:
             call("%scratch", str(shape.columns * shape.size), "0")
-            w.do(f"call void @{symbol}.spill(i64 {rows}, i64 %columns, ptr %scratch, ptr {c}, i64 %c_row, i32 %old)")
+            count = w.least(rows, w.sub("%m", i))
+            w.do(f"call void @{symbol}.spill(i64 {count}, i64 %columns, ptr %scratch, ptr {c}, i64 %c_row, i32 %old)")
 
         if shape.masked:
-            call(c, "%c_row", "%old")
+            call(c, c_row, "%old")
         else:
-            w.when(edge, through_scratch, lambda: call(c, "%c_row", "%old"))
+            w.when(edge, through_scratch, lambda: call(c, c_row, "%old"))
 
-    tallest = shape.rows[0]
-    whole = w.mul(w.let(f"sdiv i64 %m, {tallest}"), tallest)
-    w.loop(0, whole, tallest, lambda i, _: tile(tallest, i))
-    i = whole
-    for rows in shape.rows[1:]:
-        here, after = i, w.add(i, rows)
-
-        def once(here: str = here, after: str = after, rows: int = rows) -> list[str]:
-            tile(rows, here)
-            return [after]
-
-        (i,) = w.when(w.compare("sle", after, "%m"), once, lambda here=here: [here], ["i64"])
-    return w.function(f"internal void @{symbol}.strip{vectors}(i64 %m, i64 %columns, i64 %k, ptr %a, i64 %a_row, i64 %a_col, ptr %b, i64 %b_row, "
+    done = "0"
+    for rows in shape.rows:
+        start = done
+        done = w.add(start, w.down(w.sub("%m", start), rows))
+        w.loop(start, done, rows, lambda i, _, rows=rows: tile(rows, i))
+    # The last odd row is computed twice, as both rows of the lowest tile.
+    w.when(w.compare("slt", done, "%m"), lambda: tile(shape.rows[-1], done, "0", "0"))
+    return w.function(f"internal void @{symbol}.strip(i64 %m, i64 %columns, i64 %k, ptr %a, i64 %a_row, i64 %a_col, ptr %b, i64 %b_row, "
                       "ptr %c, i64 %c_row, i32 %old, ptr %scratch) noinline")
 
 
@@ -222,15 +244,15 @@ def _spill_text(shape: Tiling, symbol: str) -> str:
     w = TileWriter(shape)
     adding = w.let("icmp ne i32 %old, 0")
 
-    def row(i: str, _: list[str]) -> None:
+    def row(i: str, _: Values) -> None:
         src, dst = w.at("%src", w.mul(i, shape.columns * shape.size)), w.at("%c", w.mul(i, "%c_row"))
 
-        def column(j: str, _: list[str]) -> None:
+        def column(j: str, _: Values) -> None:
             offset = w.mul(j, shape.size)
             target = w.at(dst, offset)
             value = w.let(f"load {shape.scalar}, ptr {w.at(src, offset)}")
 
-            def total() -> list[str]:
+            def total() -> Values:
                 return [w.let(f"fadd {shape.scalar} {value}, {w.let(f'load {shape.scalar}, ptr {target}')}")]
 
             (result,) = w.when(adding, total, lambda: [value], [shape.scalar])
@@ -242,50 +264,44 @@ def _spill_text(shape: Tiling, symbol: str) -> str:
     return w.function(f"internal void @{symbol}.spill(i64 %rows, i64 %columns, ptr noalias %src, ptr noalias %c, i64 %c_row, i32 %old) noinline")
 
 
-def _driver_text(shape: Tiling, symbol: str) -> str:
-    """The exported product: blocks of columns, of k and of rows around the strips."""
+def _blocks_text(shape: Tiling, symbol: str) -> str:
+    """The product by blocks of columns, of k and of rows around the strips; strides in bytes, k at least 1."""
     w = TileWriter(shape)
     size = shape.size
-    a_row, a_col, b_row, b_col, c_row = (w.mul(f"%{name}", size) for name in ("a_row", "a_col", "b_row", "b_col", "c_row"))
-    blocks = w.let(f"sdiv i64 {w.add('%k', shape.block_k - 1)}, {shape.block_k}")
-    depth = w.let(f"sdiv i64 {w.sub(w.add('%k', blocks), 1)}, {w.let(f'call i64 @llvm.smax.i64(i64 {blocks}, i64 1)')}")
-    panels_at = w.at("%work", _scratch_bytes(shape))
-    b_in_rows = w.compare("eq", "%b_col", 1)
-    few_rows = w.compare("sle", "%m", 2 * shape.rows[0])
-    in_place = w.let(f"and i1 {b_in_rows}, {few_rows}")
+    depth = block_depth(w, shape)
+    panels_at = w.at("%work", _blocks_offset(shape))
+    in_place = w.both(w.compare("eq", "%b_col", size), w.compare("sle", "%m", 2 * shape.rows[0]))
 
-    def columns(jc: str, _: list[str]) -> None:
+    def columns(jc: str, _: Values) -> None:
         nc = w.least(w.sub("%n", jc), shape.block_n)
+        # Whole panels may be read in place; the last, partial one is always copied.
+        whole = w.down(nc, shape.columns)
+        copied_from = w.pick(in_place, whole, 0)
+        copied = w.sub(nc, copied_from)
 
-        def block(p: str, _: list[str]) -> None:
+        def block(p: str, _: Values) -> None:
             kc = w.least(w.sub("%k", p), depth)
-            fresh = w.let(f"and i1 {w.compare('eq', p, 0)}, {w.compare('eq', '%accumulate', 0)}")
-            old = w.let(f"select i1 {fresh}, i32 0, i32 -1")
-            b = w.at("%b", w.mul(p, b_row), w.mul(jc, b_col))
-            # Whole panels may be read in place; the last, partial one is always copied.
-            whole = w.mul(w.let(f"sdiv i64 {nc}, {shape.columns}"), shape.columns)
-            packed_from = w.let(f"select i1 {in_place}, i64 {whole}, i64 0")
-            packed = w.sub(nc, packed_from)
-            w.do(f"call void @{symbol}.pack(i64 {kc}, i64 {packed}, ptr {w.at(b, w.mul(packed_from, b_col))}, i64 {b_row}, i64 {b_col}, ptr {panels_at})")
-            packed_columns = w.mul(w.let(f"sdiv i64 {w.add(packed, shape.columns - 1)}, {shape.columns}"), shape.columns)
-            block_at = w.at(panels_at, w.let(f"and i64 {w.add(w.mul(w.mul(packed_columns, kc), size), 63)}, -64"))
+            fresh = w.both(w.compare("eq", p, 0), w.compare("eq", "%accumulate", 0))
+            old = w.pick(fresh, 0, -1, "i32")
+            b = w.at("%b", w.mul(p, "%b_row"), w.mul(jc, "%b_col"))
+            w.do(f"call void @{symbol}.pack(i64 {kc}, i64 {copied}, ptr {w.at(b, w.mul(copied_from, '%b_col'))}, "
+                 f"i64 %b_row, i64 %b_col, ptr {panels_at})")
+            filled = w.down(w.add(copied, shape.columns - 1), shape.columns)
+            block_at = w.at(panels_at, w.let(f"and i64 {w.add(w.mul(w.mul(filled, kc), size), 63)}, -64"))
 
-            def rows(ic: str, _: list[str]) -> None:
+            def rows(ic: str, _: Values) -> None:
                 mc = w.least(w.sub("%m", ic), shape.block_m)
-                a_here = w.at("%a", w.mul(ic, a_row), w.mul(p, a_col))
-                a, row, col = _block_of_a(w, symbol, a_here, mc, kc, nc, a_row, a_col, block_at)
-                c = w.at("%c", w.mul(ic, c_row), w.mul(jc, size))
+                a, row, col = _block_of_a(w, symbol, w.at("%a", w.mul(ic, "%a_row"), w.mul(p, "%a_col")), mc, kc, nc, block_at)
+                c = w.at("%c", w.mul(ic, "%c_row"), w.mul(jc, size))
 
-                def panel(j: str, _: list[str]) -> None:
-                    wide = w.least(w.sub(nc, j), shape.columns)
-                    copied = w.compare("sge", j, packed_from)
-                    from_copy = w.at(panels_at, w.mul(w.mul(w.sub(j, packed_from), kc), size))
-                    panel_at = w.let(f"select i1 {copied}, ptr {from_copy}, ptr {w.at(b, w.mul(j, size))}")
-                    panel_row = w.let(f"select i1 {copied}, i64 {shape.columns * size}, i64 {b_row}")
-                    arguments = (f"i64 {mc}, i64 {wide}, i64 {kc}, ptr {a}, i64 {row}, i64 {col}, ptr {panel_at}, i64 {panel_row}, "
-                                 f"ptr {w.at(c, w.mul(j, size))}, i64 {c_row}, i32 {old}, ptr %work")
-                    w.when(w.compare("sgt", wide, shape.lanes), lambda: w.do(f"call void @{symbol}.strip2({arguments})"),
-                           lambda: w.do(f"call void @{symbol}.strip1({arguments})"))
+                def panel(j: str, _: Values) -> None:
+                    is_copy = w.compare("sge", j, copied_from)
+                    copy = w.at(panels_at, w.mul(w.mul(w.sub(j, copied_from), kc), size))
+                    panel_at = w.pick(is_copy, copy, w.at(b, w.mul(j, size)), "ptr")
+                    panel_row = w.pick(is_copy, shape.columns * size, "%b_row")
+                    w.do(f"call void @{symbol}.strip(i64 {mc}, i64 {w.least(w.sub(nc, j), shape.columns)}, i64 {kc}, "
+                         f"ptr {a}, i64 {row}, i64 {col}, ptr {panel_at}, i64 {panel_row}, "
+                         f"ptr {w.at(c, w.mul(j, size))}, i64 %c_row, i32 {old}, ptr %work)")
 
                 w.loop(0, nc, shape.columns, panel)
 
@@ -293,34 +309,81 @@ def _driver_text(shape: Tiling, symbol: str) -> str:
 
         w.loop(0, "%k", depth, block)
 
+    w.loop(0, "%n", shape.block_n, columns)
+    return w.function(f"internal void @{symbol}.blocks({GEMM_ARGUMENTS}) noinline")
+
+
+def _driver_text(shape: Tiling, symbol: str) -> str:
+    """The exported product: strides to bytes, then the way that suits the shape."""
+    w = TileWriter(shape)
+    size, lanes = shape.size, shape.lanes
+    a_row, a_col, b_row, b_col, c_row = (w.mul(f"%{name}", size) for name in ("a_row", "a_col", "b_row", "b_col", "c_row"))
+
     def zeros() -> None:
-        w.loop(0, "%m", 1, lambda i, _: clear(w.at("%c", w.mul(i, c_row))))
+        def row(i: str, _: Values) -> None:
+            c = w.at("%c", w.mul(i, c_row))
+            w.loop(0, "%n", 1, lambda j, _: w.do(f"store {shape.scalar} 0.0, ptr {w.at(c, w.mul(j, size))}"))
 
-    def clear(row: str) -> None:
-        w.loop(0, "%n", 1, lambda j, _: w.do(f"store {shape.scalar} 0.0, ptr {w.at(row, w.mul(j, size))}"))
+        w.when(w.compare("eq", "%accumulate", 0), lambda: w.loop(0, "%m", 1, row) and None)
 
-    empty = w.let(f"and i1 {w.compare('sle', '%k', 0)}, {w.compare('eq', '%accumulate', 0)}")
-    w.when(empty, zeros, lambda: w.loop(0, "%n", shape.block_n, columns) and None)
+    def vector() -> None:
+        def pick(x: str | int, y: str, kind: str = "i64") -> str:
+            return w.pick(one_row, x, y, kind)
+
+        w.do(f"call void @{symbol}.matvec(i64 %k, i64 {pick('%n', '%m')}, ptr {pick('%a', '%b', 'ptr')}, i64 {pick(a_col, b_row)}, "
+             f"ptr {pick('%b', '%a', 'ptr')}, i64 {pick(b_row, a_col)}, i64 {pick(b_col, a_row)}, "
+             f"ptr %c, i64 {pick(size, c_row)}, i64 %accumulate, ptr {w.at('%work', _scratch_bytes(shape))})")
+
+    def matrix() -> None:
+        # Vector products per step of k with vectors along n, and with vectors along m, where A may have to be transposed as well.
+        along_n = w.mul("%m", vectors("%n"))
+        in_columns = w.compare("eq", a_row, size)
+        moves = w.pick(in_columns, 0, w.div("%m", shape.square))
+        along_m = w.add(w.add(w.mul("%n", vectors("%m")), moves), w.div("%m", 8))
+        unit = w.either(in_columns, w.compare("eq", a_col, size))
+        narrow = w.both(w.compare("sle", "%n", shape.columns), w.both(unit, w.compare("slt", along_m, along_n)))
+        w.when(narrow, transposed, lambda: w.do(
+            f"call void @{symbol}.blocks(i64 %m, i64 %n, i64 %k, ptr %a, i64 {a_row}, i64 {a_col}, ptr %b, i64 {b_row}, i64 {b_col}, "
+            f"ptr %c, i64 {c_row}, i64 %accumulate, ptr %work)"))
+
+    def vectors(count: str) -> str:
+        return w.div(w.add(count, lanes - 1), lanes)
+
+    def transposed() -> None:
+        d, d_row = w.at("%work", _scratch_bytes(shape)), _chunk_row(shape)
+
+        def chunk(i: str, _: Values) -> None:
+            count = w.least(w.sub("%m", i), _CHUNK)
+            c = w.at("%c", w.mul(i, c_row))
+            w.when(w.compare("ne", "%accumulate", 0), lambda: w.do(
+                f"call void @{symbol}.transpose(i64 {count}, i64 %n, ptr {c}, i64 {c_row}, ptr {d}, i64 {d_row})"))
+            w.do(f"call void @{symbol}.blocks(i64 %n, i64 {count}, i64 %k, ptr %b, i64 {b_col}, i64 {b_row}, "
+                 f"ptr {w.at('%a', w.mul(i, a_row))}, i64 {a_col}, i64 {a_row}, ptr {d}, i64 {d_row}, i64 %accumulate, ptr %work)")
+            w.do(f"call void @{symbol}.transpose(i64 %n, i64 {count}, ptr {d}, i64 {d_row}, ptr {c}, i64 {c_row})")
+
+        w.loop(0, "%m", _CHUNK, chunk)
+
+    one_row = w.compare("eq", "%m", 1)
+    one = w.either(one_row, w.compare("eq", "%n", 1))
+    w.when(w.compare("sle", "%k", 0), zeros, lambda: w.when(one, vector, matrix) and None)
     return w.function(f"void @{symbol}({GEMM_ARGUMENTS})")
 
 
-def _block_of_a(w: TileWriter, symbol: str, a: str, mc: str, kc: str, nc: str, row: str, col: str, copy_at: str) -> list[str]:
+def _block_of_a(w: TileWriter, symbol: str, a: str, mc: str, kc: str, nc: str, copy_at: str) -> Values:
     """Where the tiles read a block of A, and its strides in bytes: in place, or a copy with well spread rows.
 
     A copy pays when many panels read the block again, and when its rows lie a multiple of the page apart (one set of the cache).
     """
-    size = w.shape.size
+    size, row, col = w.shape.size, "%a_row", "%a_col"
     many = w.compare("sgt", nc, 4 * w.shape.columns)
     by_rows, by_columns = w.compare("eq", col, size), w.compare("eq", row, size)
-    pays = w.let(f"and i1 {many}, {w.let(f'or i1 {by_rows}, {by_columns}')}")
+    pays = w.both(many, w.either(by_rows, by_columns))
 
-    def copy() -> list[str]:
-        count = w.let(f"select i1 {by_rows}, i64 {mc}, i64 {kc}")
-        length = w.let(f"select i1 {by_rows}, i64 {kc}, i64 {mc}")
-        source_row = w.let(f"select i1 {by_rows}, i64 {row}, i64 {col}")
+    def copy() -> Values:
+        count, length, source_row = w.pick(by_rows, mc, kc), w.pick(by_rows, kc, mc), w.pick(by_rows, row, col)
         stride = w.add(w.let(f"and i64 {w.add(w.mul(length, size), 63)}, -64"), _PAD)
         w.do(f"call void @{symbol}.copy(i64 {count}, i64 {length}, ptr {a}, i64 {source_row}, ptr {copy_at}, i64 {stride})")
-        return [copy_at, w.let(f"select i1 {by_rows}, i64 {stride}, i64 {size}"), w.let(f"select i1 {by_rows}, i64 {size}, i64 {stride}")]
+        return [copy_at, w.pick(by_rows, stride, size), w.pick(by_rows, size, stride)]
 
     return w.when(pays, copy, lambda: [a, row, col], ["ptr", "i64", "i64"])
 
@@ -331,16 +394,16 @@ def _integer_text(symbol: str, bits: int, target: Target) -> str:
     size, lanes = bits // 8, target.lanes(bits)
     kind, vector = f"i{bits}", f"<{lanes} x i{bits}>"
     a_row, a_col, b_row, b_col, c_row = (w.mul(f"%{name}", size) for name in ("a_row", "a_col", "b_row", "b_col", "c_row"))
-    vectors = w.let(f"select i1 {w.compare('eq', '%b_col', 1)}, i64 {w.mul(w.let(f'sdiv i64 %n, {lanes}'), lanes)}, i64 0")
+    vectors = w.pick(w.compare("eq", "%b_col", 1), w.down("%n", lanes), 0)
     fresh = w.compare("eq", "%accumulate", 0)
 
-    def row(i: str, _: list[str]) -> None:
+    def row(i: str, _: Values) -> None:
         a, c = w.at("%a", w.mul(i, a_row)), w.at("%c", w.mul(i, c_row))
 
         def columns(j: str, of: str) -> None:
             b, target = w.at("%b", w.mul(j, b_col)), w.at(c, w.mul(j, size))
 
-            def turn(p: str, carried: list[str]) -> list[str]:
+            def turn(p: str, carried: Values) -> Values:
                 left = w.let(f"load {kind}, ptr {w.at(a, w.mul(p, a_col))}")
                 if of == vector:
                     left = w.let(f"insertelement {of} poison, {kind} {left}, i32 0")
@@ -359,5 +422,3 @@ def _integer_text(symbol: str, bits: int, target: Target) -> str:
     w.loop(0, "%m", 1, row)
     return "declare i64 @llvm.smin.i64(i64, i64)\n" + w.function(f"void @{symbol}({GEMM_ARGUMENTS})")
 
-
-__all__ = ["ATTRIBUTES", "gemm_symbol", "gemm_text", "gemm_work_bytes"]
