@@ -14,7 +14,7 @@ from rustorch.ir.types import BufferType, TensorType, Type, element
 from rustorch.ops.family import Array, check_axes, general, not_taken, sizes_of, tensor
 
 
-def _const_type(*, value: Any, type: Type) -> Type:  # noqa: A002 (attributes have the IR's names)
+def _const_type(*, value: Any, type: Type) -> Type:
     if isinstance(type, BufferType):
         raise DTypeError(compose("const gives tensors, vectors and elements", f"found {type}"))
     if isinstance(value, Payload):
@@ -27,7 +27,7 @@ def _const_type(*, value: Any, type: Type) -> Type:  # noqa: A002 (attributes ha
     return type
 
 
-def _const(*, value: Any, type: Type) -> Array:  # noqa: A002
+def _const(*, value: Any, type: Type) -> Array:
     if isinstance(value, Payload):
         return value.array
     shape: Any = sizes_of(type)
@@ -65,7 +65,7 @@ const = general(
 )
 
 
-def _iota_type(*, type: Type, axis: int) -> Type:  # noqa: A002
+def _iota_type(*, type: Type, axis: int) -> Type:
     counted = tensor("iota", type)
     if counted.dtype not in NUMBERS:
         raise DTypeError(not_taken("iota", counted, NUMBERS))
@@ -73,7 +73,7 @@ def _iota_type(*, type: Type, axis: int) -> Type:  # noqa: A002
     return counted
 
 
-def _iota(*, type: TensorType, axis: int) -> Array:  # noqa: A002
+def _iota(*, type: TensorType, axis: int) -> Array:
     shape: Any = type.shape
     steps = np.arange(shape[axis], dtype=type.dtype.numpy)
     return np.broadcast_to(steps.reshape([-1 if a == axis else 1 for a in range(len(shape))]), shape).copy()

@@ -24,7 +24,9 @@ Pair = tuple[Axes, Axes]
 def _product_type(lhs: Type, rhs: Type, *, contract: Pair, batch: Pair) -> TensorType:
     left, right = tensor("dot_general", lhs), tensor("dot_general", rhs)
     if left.dtype is not right.dtype:
-        raise DTypeError(compose("dot_general: the operands' element types differ", f"found {lhs} and {rhs}", todo="convert them to one type first"))
+        raise DTypeError(
+            compose("dot_general: the operands' element types differ", f"found {lhs} and {rhs}", todo="convert them to one type first")
+        )
     if left.dtype not in NUMBERS:
         raise DTypeError(not_taken("dot_general", lhs, NUMBERS))
     for axes, type_ in ((batch[0] + contract[0], left), (batch[1] + contract[1], right)):
@@ -53,7 +55,7 @@ def _product(lhs: Array, rhs: Array, contract: Pair, batch: Pair) -> Array:
     shared = [int(np.prod([lhs.shape[a] for a in contract[0]]))]
     x = lhs.transpose(batch[0] + left + contract[0]).reshape(groups + [int(np.prod(rows))] + shared).astype(wide)
     y = rhs.transpose(batch[1] + contract[1] + right).reshape(groups + shared + [int(np.prod(columns))]).astype(wide)
-    return np.matmul(x, y).reshape(groups + rows + columns).astype(lhs.dtype)
+    return np.asarray(np.matmul(x, y)).reshape(groups + rows + columns).astype(lhs.dtype)
 
 
 def _left_cotangent(b: Builder, ct: Value, lhs: Value, rhs: Value, contract: Pair, batch: Pair) -> Value:
@@ -84,9 +86,7 @@ def _right_cotangent(b: Builder, ct: Value, lhs: Value, rhs: Value, contract: Pa
 
 def _batch_product(b: Builder, operands: Sequence[Value], batched: Sequence[bool], attrs: dict[str, Any]) -> Value:
     contract, batch = attrs["contract"], attrs["batch"]
-    shifted = [
-        (tuple(a + yes for a in contract[side]), tuple(a + yes for a in batch[side])) for side, yes in enumerate(batched)
-    ]
+    shifted = [(tuple(a + yes for a in contract[side]), tuple(a + yes for a in batch[side])) for side, yes in enumerate(batched)]
     (lc, lb), (rc, rb) = shifted
     if all(batched):
         result: Value = b.dot_general(*operands, contract=(lc, rc), batch=((0, *lb), (0, *rb)))
@@ -106,7 +106,8 @@ _MATRICES = {"contract": ((1,), (0,)), "batch": ((), ())}
 
 dot_general = contraction(
     "dot_general",
-    "Sum of products over the axes that `contract` pairs, for each index of the axes that `batch` pairs. The result's axes: batch, lhs's others, rhs's others.",
+    "Sum of products over the axes that `contract` pairs, for each index of the axes that `batch` pairs. The result's axes: "
+    "batch, lhs's others, rhs's others.",
     infer=_product_type,
     reference=_product,
     derivative=Multilinear((_left_cotangent, _right_cotangent)),

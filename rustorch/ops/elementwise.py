@@ -1,4 +1,4 @@
-"""Elementwise ops: arithmetic, exponentials, trigonometry, rounding, comparisons, choice, bits, conversions.
+"""Elementwise ops on numbers: arithmetic, exponentials, roots, trigonometry, rounding.
 
 Operands have one type; broadcasting and promotion happen at the door, as explicit `broadcast_to` and `convert`. Integers
 wrap around. `expand` stands where an op is a composition: nothing below the tensor level knows it.
@@ -6,36 +6,28 @@ wrap around. `expand` stands where an op is a composition: nothing below the ten
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from rustorch.errors import ArgumentError, DTypeError, compose
 from rustorch.ir.builder import Builder
-from rustorch.ir.dtypes import DTYPES, FLOATS, INTS, NUMBERS, bool_, f32, f64, i32, i64
+from rustorch.ir.dtypes import NUMBERS, f64, i32, i64
 from rustorch.ir.graph import Value
 from rustorch.ir.op import (
     Expanded,
     Internal,
     Linear,
     Multilinear,
-    NotDifferentiable,
     Partials,
     Public,
-    Refusal,
     SameName,
-    Sample,
-    Undefined,
     Zero,
 )
-from rustorch.ir.types import DType, Type, element, with_element
+from rustorch.ir.types import element
 from rustorch.ops.family import Array, Domain, elementwise
 
 POSITIVE = Domain(0.25, 4.0)
 NONZERO = Domain(-3.0, 3.0, away=(0.0,))
 BETWEEN_WHOLE = Domain(-3.0, 3.0, away=(0.0,), fraction=True)
 FEW = (0.0, -0.0, 1.0, -1.0, 2.5, -2.5, float("inf"), float("-inf"), float("nan"))
-LOGIC = (bool_, *INTS)
 
 
 def unary(*names: str, operator: str = "", promote: str = "float") -> Public:
@@ -193,6 +185,17 @@ fma = elementwise(
     derivative=Partials(lambda b, r, x, y, z: [y, x, one(b, z)]),
     public=Internal("a named rule makes it of mul and add"),
     special=(0.0, -0.0, 1.0, float("inf"), float("-inf"), float("nan")),
+)
+
+copysign = elementwise(
+    "copysign",
+    "|x| with the sign of y.",
+    operands=2,
+    reference=np.copysign,
+    derivative=Partials(lambda b, r, x, y: [b.mul(b.sign(x), b.sign(r)), None]),
+    public=binary("copysign", promote="float"),
+    domain=(NONZERO, NONZERO),
+    kinks="0 at x = 0.",
 )
 
 
@@ -393,7 +396,7 @@ tanh = elementwise(
 
 def _sigmoid(x: Array) -> Array:
     small = np.exp(-abs(x))
-    return np.where(x < 0, small / (1 + small), 1 / (1 + small)).astype(x.dtype)
+    return np.asarray(np.where(x < 0, small, 1) / (1 + small)).astype(x.dtype)
 
 
 sigmoid = elementwise(
@@ -509,337 +512,4 @@ round_even = elementwise(
     domain=Domain(-0.45, 0.45),
     special=(*FEW, 0.5, 1.5, -0.5, -1.5, 8388609.0),
     kinks="0 everywhere.",
-)
-
-# --- Comparison, choice -----------------------------------------------------------------------------------------------
-
-_TRUTH = Zero("a truth value is constant between jumps")
-
-lt = elementwise(
-    "lt",
-    "x < y; false for NaN.",
-    operands=2,
-    dtypes=DTYPES,
-    result=bool_,
-    reference=np.less,
-    derivative=_TRUTH,
-    public=binary("lt", "less", operator="lt"),
-)
-
-le = elementwise(
-    "le",
-    "x <= y; false for NaN.",
-    operands=2,
-    dtypes=DTYPES,
-    result=bool_,
-    reference=np.less_equal,
-    derivative=_TRUTH,
-    public=binary("le", "less_equal", operator="le"),
-)
-
-gt = elementwise(
-    "gt",
-    "x > y; false for NaN.",
-    operands=2,
-    dtypes=DTYPES,
-    result=bool_,
-    reference=np.greater,
-    derivative=_TRUTH,
-    public=binary("gt", "greater", operator="gt"),
-)
-
-ge = elementwise(
-    "ge",
-    "x >= y; false for NaN.",
-    operands=2,
-    dtypes=DTYPES,
-    result=bool_,
-    reference=np.greater_equal,
-    derivative=_TRUTH,
-    public=binary("ge", "greater_equal", operator="ge"),
-)
-
-eq = elementwise(
-    "eq",
-    "x == y; false for NaN.",
-    operands=2,
-    dtypes=DTYPES,
-    result=bool_,
-    reference=np.equal,
-    derivative=_TRUTH,
-    public=binary("eq", operator="eq"),
-    commutative=True,
-)
-
-ne = elementwise(
-    "ne",
-    "x != y; true for NaN.",
-    operands=2,
-    dtypes=DTYPES,
-    result=bool_,
-    reference=np.not_equal,
-    derivative=_TRUTH,
-    public=binary("ne", "not_equal", operator="ne"),
-    commutative=True,
-)
-
-select = elementwise(
-    "select",
-    "x where the mask is true, y elsewhere.",
-    operands=3,
-    masks=1,
-    dtypes=DTYPES,
-    reference=np.where,
-    derivative=Linear(
-        (
-            NotDifferentiable("a mask is a truth value"),
-            lambda b, ct, mask, x, y: b.select(mask, ct, zero(b, ct)),
-            lambda b, ct, mask, x, y: b.select(mask, zero(b, ct), ct),
-        )
-    ),
-    public=Public(("where",), ("condition", "input", "other"), in_place=False),
-)
-
-# --- Truth and bits ---------------------------------------------------------------------------------------------------
-
-_BITS = Undefined("it works on bits and truth values, not on numbers")
-
-and_ = elementwise(
-    "and",
-    "Bitwise and; of bools, logical and.",
-    operands=2,
-    dtypes=LOGIC,
-    reference=np.bitwise_and,
-    derivative=_BITS,
-    public=binary("bitwise_and", operator="and"),
-    commutative=True,
-)
-
-or_ = elementwise(
-    "or",
-    "Bitwise or; of bools, logical or.",
-    operands=2,
-    dtypes=LOGIC,
-    reference=np.bitwise_or,
-    derivative=_BITS,
-    public=binary("bitwise_or", operator="or"),
-    commutative=True,
-)
-
-xor = elementwise(
-    "xor",
-    "Bitwise exclusive or; of bools, whether they differ.",
-    operands=2,
-    dtypes=LOGIC,
-    reference=np.bitwise_xor,
-    derivative=_BITS,
-    public=binary("bitwise_xor", operator="xor"),
-    commutative=True,
-)
-
-not_ = elementwise(
-    "not",
-    "Bitwise complement; of bools, logical not.",
-    operands=1,
-    dtypes=LOGIC,
-    reference=np.invert,
-    derivative=_BITS,
-    public=unary("bitwise_not", operator="invert", promote="none"),
-)
-
-logical_and = elementwise(
-    "logical_and",
-    "Whether both are nonzero.",
-    operands=2,
-    dtypes=DTYPES,
-    result=bool_,
-    reference=np.logical_and,
-    derivative=_TRUTH,
-    public=binary("logical_and"),
-    expand=lambda b, x, y: b.and_(b.ne(x, zero(b, x)), b.ne(y, zero(b, y))),
-    commutative=True,
-    cost=3,
-)
-
-logical_or = elementwise(
-    "logical_or",
-    "Whether either is nonzero.",
-    operands=2,
-    dtypes=DTYPES,
-    result=bool_,
-    reference=np.logical_or,
-    derivative=_TRUTH,
-    public=binary("logical_or"),
-    expand=lambda b, x, y: b.or_(b.ne(x, zero(b, x)), b.ne(y, zero(b, y))),
-    commutative=True,
-    cost=3,
-)
-
-logical_xor = elementwise(
-    "logical_xor",
-    "Whether exactly one is nonzero.",
-    operands=2,
-    dtypes=DTYPES,
-    result=bool_,
-    reference=np.logical_xor,
-    derivative=_TRUTH,
-    public=binary("logical_xor"),
-    expand=lambda b, x, y: b.xor(b.ne(x, zero(b, x)), b.ne(y, zero(b, y))),
-    commutative=True,
-    cost=3,
-)
-
-logical_not = elementwise(
-    "logical_not",
-    "Whether x is zero.",
-    operands=1,
-    dtypes=DTYPES,
-    result=bool_,
-    reference=np.logical_not,
-    derivative=_TRUTH,
-    public=unary("logical_not", promote="none"),
-    expand=lambda b, x: b.eq(x, zero(b, x)),
-)
-
-
-def _shift(left: bool, signed: bool) -> Any:
-    def reference(x: Array, amount: Array) -> Array:
-        bits = 8 * x.dtype.itemsize
-        inside = (amount >= 0) & (amount < bits)
-        by = np.where(inside, amount, 0).astype(x.dtype)
-        if left:
-            return np.where(inside, x << by, 0).astype(x.dtype)
-        if signed:
-            return np.where(inside, x >> by, x >> (bits - 1)).astype(x.dtype)
-        unsigned = x.view(f"u{x.dtype.itemsize}")
-        return np.where(inside, (unsigned >> by.view(unsigned.dtype)).view(x.dtype), 0).astype(x.dtype)
-
-    return reference
-
-
-_AMOUNTS = (Domain(-9, 9), Domain(0, 31))
-
-shl = elementwise(
-    "shl",
-    "Bits moved up by y places; 0 where y is negative or all places.",
-    operands=2,
-    dtypes=INTS,
-    reference=_shift(left=True, signed=False),
-    derivative=_BITS,
-    public=binary("bitwise_left_shift", operator="lshift"),
-    domain=_AMOUNTS,
-)
-
-shr_logical = elementwise(
-    "shr_logical",
-    "Bits moved down by y places, zeros filled in; 0 where y is negative or all places.",
-    operands=2,
-    dtypes=INTS,
-    reference=_shift(left=False, signed=False),
-    derivative=_BITS,
-    public=Internal("random bits are made with it; users shift with the sign"),
-    domain=_AMOUNTS,
-)
-
-shr_arith = elementwise(
-    "shr_arith",
-    "Bits moved down by y places, the sign filled in; only the sign is left where y is negative or all places.",
-    operands=2,
-    dtypes=INTS,
-    reference=_shift(left=False, signed=True),
-    derivative=_BITS,
-    public=binary("bitwise_right_shift", operator="rshift"),
-    domain=_AMOUNTS,
-)
-
-copysign = elementwise(
-    "copysign",
-    "|x| with the sign of y.",
-    operands=2,
-    reference=np.copysign,
-    # dr/dx = ±1 = r/x; the 0/0 at 0 is kept out
-    derivative=Partials(lambda b, r, x, y: [b.select(b.eq(x, 0), zero(b, x), b.mul(b.sign(x), b.sign(r))), None]),
-    public=binary("copysign", promote="float"),
-    domain=(NONZERO, NONZERO),
-    kinks="0 at x = 0.",
-)
-
-# --- Change of type, identity -----------------------------------------------------------------------------------------
-
-
-def _target(name: str, dtype: object) -> DType:
-    if not isinstance(dtype, DType):
-        raise ArgumentError(compose(f"{name}: `dtype` must be an element type", f"found {dtype!r}"))
-    return dtype
-
-
-def _convert_type(x: Type, *, dtype: DType) -> Type:
-    return with_element(x, _target("convert", dtype))
-
-
-def _bitcast_type(x: Type, *, dtype: DType) -> Type:
-    source, target = element(x), _target("bitcast", dtype)
-    if source.bits != target.bits or bool_ in (source, target):
-        found = f"found {x}, of {source.bits} bits an element, and {target}, of {target.bits}"
-        raise DTypeError(compose("bitcast keeps the bits, so both element types have as many", found))
-    return with_element(x, target)
-
-
-def _convert_samples() -> list[Sample]:
-    found = []
-    for source in DTYPES:
-        for target in DTYPES:
-            smooth = source is f64 and target is f64
-            for shape in ((), (67,), (0, 2)):
-                draw = (lambda s, n: lambda rng: (Domain(-100, 100).draw(rng, s, n),))(source, shape)
-                found.append(Sample(draw, {"dtype": target}, smooth, f"{source}{list(shape)} to {target}"))
-    found.append(Sample(lambda rng: (np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e300, 1e-300]),), {"dtype": f32}, False, "f64 special to f32"))
-    found.append(Sample(lambda rng: (np.array([0.0, -0.0, np.nan, np.inf, 0.25]),), {"dtype": bool_}, False, "f64 special to bool"))
-    found.append(Sample(lambda rng: (np.array([1 << 40, -(1 << 33) - 5, (1 << 31)]),), {"dtype": i32}, False, "i64 wraps to i32"))
-    return found
-
-
-convert = elementwise(
-    "convert",
-    "The nearest value of element type `dtype`. Floats truncate to integers (a number outside the range gives an unspecified one); integers wrap; bool is whether nonzero.",
-    operands=1,
-    infer=_convert_type,
-    reference=lambda x, dtype: x.astype(dtype.numpy),
-    derivative=Linear((lambda b, ct, x, dtype: b.convert(ct, dtype=element(x.type)),)),
-    public=Internal("Tensor.to, Tensor.float and promotion at the door"),
-    attributes=("dtype",),
-    samples=tuple(_convert_samples()),
-    errors=(Refusal((f32[3],), {"dtype": "f64"}, ArgumentError, "must be an element type"),),
-)
-
-bitcast = elementwise(
-    "bitcast",
-    "The same bits read as another element type of as many bits.",
-    operands=1,
-    infer=_bitcast_type,
-    reference=lambda x, dtype: x.view(dtype.numpy),
-    derivative=Undefined("the bits of a number are not numbers"),
-    public=Internal("expansions look at the bits of floats with it"),
-    attributes=("dtype",),
-    cost=0,
-    samples=tuple(
-        Sample((lambda s: lambda rng: (Domain(-9, 9).draw(rng, s, (67,)),))(source), {"dtype": target}, False, f"{source} to {target}")
-        for source, target in ((f32, i32), (i32, f32), (f64, i64), (i64, f64))
-    ),
-    errors=(
-        Refusal((f32[3],), {"dtype": i64}, DTypeError, "as many"),
-        Refusal((f32[3],), {"dtype": 3}, ArgumentError, "must be an element type"),
-    ),
-)
-
-detach = elementwise(
-    "detach",
-    "x itself, as a constant of differentiation.",
-    operands=1,
-    dtypes=DTYPES,
-    reference=lambda x: x,
-    derivative=Zero("detach asks for it"),
-    public=Public(("detach",), ("input",), promote="none"),
-    expand=lambda b, x: x,
-    cost=0,
 )

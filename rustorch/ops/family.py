@@ -254,7 +254,9 @@ def reduction(
             raise DTypeError(not_taken(name, x, dtypes))
         check_axes(name, axes, type_, ascending=True)
         if not of_nothing and 0 in [type_.shape[a] for a in axes]:
-            raise ShapeError(compose(f"{name} of no elements has no value", f"found {x} along axes {list(axes)}", todo="give a nonempty axis"))
+            raise ShapeError(
+                compose(f"{name} of no elements has no value", f"found {x} along axes {list(axes)}", todo="give a nonempty axis")
+            )
         return type_.with_shape(without(type_.shape, axes))
 
     def batch(b: Builder, operands: Sequence[Value], batched: Sequence[bool], attrs: dict[str, Any]) -> tuple[Value, ...]:

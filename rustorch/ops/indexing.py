@@ -48,7 +48,9 @@ def _scatter_type(x: Type, indices: Type, updates: Type, *, axis: int) -> Tensor
     if type_.dtype not in NUMBERS:
         raise DTypeError(not_taken("scatter_add", x, NUMBERS))
     if added.dtype is not type_.dtype:
-        raise DTypeError(compose("scatter_add: the operands' element types differ", f"found {x} and updates {updates}", todo="convert the updates"))
+        raise DTypeError(
+            compose("scatter_add: the operands' element types differ", f"found {x} and updates {updates}", todo="convert the updates")
+        )
     _check_indices("scatter_add", type_, places, axis)
     if added.shape != places.shape:
         raise ShapeError(compose("scatter_add: updates and indices must have one shape", f"found updates {updates} and indices {indices}"))
@@ -58,7 +60,7 @@ def _scatter_type(x: Type, indices: Type, updates: Type, *, axis: int) -> Tensor
 def _scatter_add(x: Array, indices: Array, updates: Array, axis: int) -> Array:
     _check_range("scatter_add", indices, x.shape[axis])
     total = x.astype(np.float64 if x.dtype.kind == "f" else x.dtype)
-    places = [np.broadcast_to(np.arange(n).reshape([-1 if a == d else 1 for a in range(x.ndim)]), indices.shape) for d, n in enumerate(indices.shape)]
+    places: list[Array] = list(np.indices(indices.shape, sparse=True))
     places[axis] = indices
     np.add.at(total, tuple(places), updates)
     return total.astype(x.dtype)
@@ -124,7 +126,8 @@ gather = general(
 
 scatter_add = general(
     "scatter_add",
-    "x with updates[…, i, …] added to the element at indices[…, i, …] along `axis`; equal indices add up. An index out of range is an error.",
+    "x with updates[…, i, …] added to the element at indices[…, i, …] along `axis`; equal indices add up. An index out of "
+    "range is an error.",
     public=Internal("scatter_add, index_add and the gradients of indexing are compositions of it"),
     operands=3,
     infer=_scatter_type,

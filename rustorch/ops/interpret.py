@@ -68,8 +68,8 @@ def _run(graph: Graph, arrays: Sequence[Array], sizes: Mapping[str, int], outer:
     last = _last_uses(graph)
     for index, node in enumerate(graph.nodes):
         operands = [values[v] if v in values else outer[v] for v in node.operands]
-        for value, array in zip(node.results, evaluate_node(node, operands, sizes, {**outer, **values} if node.regions else {}), strict=True):
-            values[value] = array
+        results = evaluate_node(node, operands, sizes, {**outer, **values} if node.regions else {})
+        values.update(zip(node.results, results, strict=True))
         for value in {*node.operands, *node.results}:
             if last.get(value, -1) <= index:
                 values.pop(value, None)
@@ -107,7 +107,11 @@ def _checked(node: Node, type_: Type, result: Any, sizes: Mapping[str, int]) -> 
     expected = tuple(evaluate(size, sizes) for size in sizes_of(type_))
     if array.dtype != element(type_).numpy or array.shape != expected:
         raise CompilerBug(
-            compose(f"the reference of {node.op.name} does not give its inferred type", f"found {array.dtype}{list(array.shape)} for {type_}", at=str(node.location))
+            compose(
+                f"the reference of {node.op.name} does not give its inferred type",
+                f"found {array.dtype}{list(array.shape)} for {type_}",
+                at=str(node.location),
+            )
         )
     return array
 

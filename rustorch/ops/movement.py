@@ -44,7 +44,9 @@ def _after(axes: Sequence[int]) -> tuple[int, ...]:
 def _reshape_type(x: Type, *, shape: Shape) -> TensorType:
     type_ = tensor("reshape", x)
     if _known_negative(*shape):
-        raise ShapeError(compose("reshape takes the whole shape", f"found {_text(shape)} for {x}", todo="give every size; -1 is resolved at the door"))
+        raise ShapeError(
+            compose("reshape takes the whole shape", f"found {_text(shape)} for {x}", todo="give every size; -1 is resolved at the door")
+        )
     if product(shape) != type_.size:
         found = f"found {x}, which has {type_.size} elements, and {_text(shape)}, which has {product(shape)}"
         raise ShapeError(compose("reshape keeps the number of elements", found))
@@ -247,7 +249,9 @@ def _spaced(b: Builder, x: Value, axis: int, stride: int, extent: Size) -> Value
     shape = shape_of(x)
     rank = len(shape)
     apart = b.reshape(x, shape=(*shape[: axis + 1], 1, *shape[axis + 1 :]))
-    filled = b.pad(apart, low=(0,) * (rank + 1), high=tuple(stride - 1 if a == axis + 1 else 0 for a in range(rank + 1)), value=_zero_like(x))
+    filled = b.pad(
+        apart, low=(0,) * (rank + 1), high=tuple(stride - 1 if a == axis + 1 else 0 for a in range(rank + 1)), value=_zero_like(x)
+    )
     joined = b.reshape(filled, shape=(*shape[:axis], shape[axis] * stride, *shape[axis + 1 :]))
     limits = tuple(extent if a == axis else size for a, size in enumerate(shape))
     cut: Value = b.slice(joined, starts=(0,) * rank, limits=limits, strides=(1,) * rank)
@@ -273,7 +277,9 @@ slice_ = movement(
     derivative=Linear((_slice_transpose,)),
     batch=_slice_batch,
     lower=IndexMap(
-        lambda result, operands, attrs: [[(axis, step, start) for axis, (start, step) in enumerate(zip(attrs["starts"], attrs["strides"], strict=True))]]
+        lambda result, operands, attrs: [
+            [(axis, step, start) for axis, (start, step) in enumerate(zip(attrs["starts"], attrs["strides"], strict=True))]
+        ]
     ),
     attributes=("starts", "limits", "strides"),
     samples=(
@@ -292,7 +298,9 @@ slice_ = movement(
         Refusal((f32[4],), {"starts": (3,), "limits": (2,), "strides": (1,)}, DimensionError, "stays inside"),
         Refusal((f32[4],), {"starts": (0,), "limits": (4,), "strides": (-1,)}, ArgumentError, "flip"),
         Refusal((f32[4, 2],), {"starts": (0,), "limits": (4, 2), "strides": (1, 1)}, ArgumentError, "an entry for each axis"),
-        Refusal((f32["n"],), {"starts": (0,), "limits": (symbol("n") - (symbol("n") + 1),), "strides": (1,)}, DimensionError, "stays inside"),
+        Refusal(
+            (f32["n"],), {"starts": (0,), "limits": (symbol("n") - (symbol("n") + 1),), "strides": (1,)}, DimensionError, "stays inside"
+        ),
     ),
 )
 
@@ -303,8 +311,10 @@ def _pad_type(x: Type, *, low: Shape, high: Shape, value: int | float | bool) ->
     type_ = tensor("pad", x)
     _per_axis("pad", type_, low=low, high=high)
     if _known_negative(*low, *high):
-        raise ArgumentError(compose("pad adds elements", f"found low {_text(low)} and high {_text(high)}", todo="slice takes elements away"))
-    if isinstance(value, float) and not type_.dtype.is_floating_point or isinstance(value, bool) is not (type_.dtype is bool_):
+        raise ArgumentError(
+            compose("pad adds elements", f"found low {_text(low)} and high {_text(high)}", todo="slice takes elements away")
+        )
+    if (isinstance(value, float) and not type_.dtype.is_floating_point) or isinstance(value, bool) is not (type_.dtype is bool_):
         raise DTypeError(compose("pad: `value` must be of the operand's element type", f"found {value!r} for {x}"))
     return type_.with_shape(tuple(lo + size + hi for lo, size, hi in zip(low, type_.shape, high, strict=True)))
 
@@ -341,7 +351,10 @@ pad = movement(
     lower=Nest("pad"),
     attributes=("low", "high", "value"),
     samples=(
-        *(Sample(_draw((3, 5), dtype=d), {"low": (1, 0), "high": (0, 2), "value": d is bool_ or 2}, d is f64, f"{d}[3, 5]") for d in DTYPES),
+        *(
+            Sample(_draw((3, 5), dtype=d), {"low": (1, 0), "high": (0, 2), "value": d is bool_ or 2}, d is f64, f"{d}[3, 5]")
+            for d in DTYPES
+        ),
         Sample(_draw((67,)), {"low": (1,), "high": (3,), "value": 0.0}, label="67"),
         Sample(_draw(()), {"low": (), "high": (), "value": 0.0}, label="0-d"),
         Sample(_draw((0, 2)), {"low": (1, 0), "high": (1, 0), "value": 1.5}, label="of nothing"),
@@ -368,7 +381,9 @@ def _concat_type(*types: Type, axis: int) -> TensorType:
     total: Size = 0
     for part in parts:
         if part.dtype is not first.dtype:
-            raise DTypeError(compose("concat: the operands' element types differ", f"found {first} and {part}", todo="convert them to one type first"))
+            raise DTypeError(
+                compose("concat: the operands' element types differ", f"found {first} and {part}", todo="convert them to one type first")
+            )
         if part.rank != first.rank or any(p != f for a, (p, f) in enumerate(zip(part.shape, first.shape, strict=True)) if a != axis):
             raise ShapeError(compose(f"concat: the operands' shapes differ beside axis {axis}", f"found {first} and {part}"))
         total = total + part.shape[axis]

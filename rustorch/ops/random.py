@@ -63,13 +63,21 @@ def _bits_type(key: Type, *, shape: Shape, word: int) -> TensorType:
 def _bits(key: Array, shape: Any, word: int) -> Array:
     streams = key.shape[:-1]
     count = int(np.prod(shape[len(streams) :]))
-    seed, offset = (key[..., k, None].view(np.uint64) for k in (0, 1))
+    seed: Array = key[..., 0, None].view(np.uint64)
+    offset: Array = key[..., 1, None].view(np.uint64)
     with np.errstate(over="ignore"):
-        counter = offset + np.arange(count, dtype=np.uint64)
-    low = np.uint64(0xFFFFFFFF)
-    halves = [((v & low).astype(np.uint32), (v >> np.uint64(32)).astype(np.uint32)) for v in (seed, counter)]
+        counter: Array = offset + np.arange(count, dtype=np.uint64)
     block = np.uint32((word // 2) << _BLOCK_BIT)
-    return threefry(halves[0], (halves[1][0], halves[1][1] ^ block))[word % 2].view(np.int32).reshape(shape)
+    bits = threefry((_low(seed), _high(seed)), (_low(counter), _high(counter) ^ block))[word % 2]
+    return bits.view(np.int32).reshape(shape)
+
+
+def _low(x: Array) -> Array:
+    return x.astype(np.uint32)
+
+
+def _high(x: Array) -> Array:
+    return (x >> np.uint64(32)).astype(np.uint32)
 
 
 def _expand_bits(b: Builder, key: Value, *, shape: Shape, word: int) -> Value:
@@ -118,7 +126,8 @@ def _keys(*rows: tuple[int, int]) -> Any:
 
 random_bits = general(
     "random_bits",
-    "32 random bits an element, a function of the key (seed, offset), the element's row-major index and `word` (0 to 3) alone. Leading axes of the key are streams of their own.",
+    "32 random bits an element, a function of the key (seed, offset), the element's row-major index and `word` (0 to 3) alone. "
+    "Leading axes of the key are streams of their own.",
     public=Internal("rand, randn, dropout and every other random function"),
     operands=1,
     infer=_bits_type,

@@ -265,10 +265,15 @@ def _place(name: str, doc: str, reference: Any) -> OpDef:
         attributes=("axis",),
         samples=(
             *(Sample(draw(d, (67,)), {"axis": 0}, d is f64, f"{d}[67]") for d in NUMBERS),
-            *(Sample(draw(f64, s), {"axis": a}, True, f"f64{list(s)} along {a}") for s, a in (((1,), 0), ((3, 5), 0), ((3, 67), 1), ((2, 3, 4), 1))),
+            *(
+                Sample(draw(f64, s), {"axis": a}, True, f"f64{list(s)} along {a}")
+                for s, a in (((1,), 0), ((3, 5), 0), ((3, 67), 1), ((2, 3, 4), 1))
+            ),
             Sample(draw(f64, (3, 0)), {"axis": 0}, label="empty result"),
             Sample(lambda rng: (np.array([2.0, 5.0, -5.0, 5.0, -5.0]),), {"axis": 0}, False, "first on ties"),
-            Sample(lambda rng: (np.array([[2.0, np.nan, 9.0, np.nan], [np.inf, -np.inf, np.inf, -np.inf]]),), {"axis": 1}, False, "NaN wins"),
+            Sample(
+                lambda rng: (np.array([[2.0, np.nan, 9.0, np.nan], [np.inf, -np.inf, np.inf, -np.inf]]),), {"axis": 1}, False, "NaN wins"
+            ),
         ),
         errors=(
             Refusal((f32[3],), {"axis": 1}, DimensionError, "out of range"),
@@ -278,8 +283,12 @@ def _place(name: str, doc: str, reference: Any) -> OpDef:
     )
 
 
-argmax = _place("argmax", "The first index of the largest element along `axis`; the first NaN wins.", lambda x, axis: np.argmax(x, axis=axis))
-argmin = _place("argmin", "The first index of the smallest element along `axis`; the first NaN wins.", lambda x, axis: np.argmin(x, axis=axis))
+argmax = _place(
+    "argmax", "The first index of the largest element along `axis`; the first NaN wins.", lambda x, axis: np.argmax(x, axis=axis)
+)
+argmin = _place(
+    "argmin", "The first index of the smallest element along `axis`; the first NaN wins.", lambda x, axis: np.argmin(x, axis=axis)
+)
 
 # --- Truth and bits ---------------------------------------------------------------------------------------------------
 
