@@ -73,13 +73,20 @@ def contiguous(x: Array, dtype: np.dtype[Any]) -> Array:
 
 def address(array: Array) -> int:
     """Where the first element lies."""
+    return addresses((array,))[0]
+
+
+def addresses(arrays: Sequence[Array]) -> list[int]:
+    """Where the first element of each array lies."""
     found = layout.probe()
     if found is None:
-        return int(array.ctypes.data)
-    return int(_Word.from_address(id(array) + found.array_data).value)  # four times faster
+        return [array.ctypes.data for array in arrays]
+    field = found.array_data // 8
+    return [_MEMORY[id(array) // 8 + field] for array in arrays]  # 0.1 µs each; `ctypes.data` takes 1 µs
 
 
-_Word = ctypes.c_size_t
+_MEMORY = (ctypes.c_size_t * (1 << 44)).from_address(0)
+"""This process's memory as words: only ever indexed at a field of a live array."""
 
 
 class _Workspace(threading.local):

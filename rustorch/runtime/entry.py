@@ -72,7 +72,8 @@ def make_entry(
     }
     if epoch is not None:
         words |= {"epoch": buffer.address(epoch.counter), "epoch_now": int(epoch.counter.item())}
-    known = {"fallback": fallback, "none": None, "one": 1, "type.ndarray": np.ndarray, "type.float": float, "type.int": int}
+    known: dict[str, object] = {"fallback": fallback, "none": None, "one": 1}
+    known |= {"type.ndarray": np.ndarray, "type.float": float, "type.int": int}
     known |= {f"dtype.{short}": dtype for short, dtype in buffer.DTYPES.items()}
     known |= {f"captured.{place}": tensor for place, tensor in enumerate(captured)}
     known |= {f"object.{key}": value for key, value in objects.items()}
