@@ -17,17 +17,29 @@ def replay_into(b: Builder, graph: Graph, values: Mapping[Value, Value], visit: 
     Locations are those of the old nodes.
     """
     new = dict(values)
+    _replay_nodes(b, graph, new, visit)
+    return new
+
+
+def _replay_nodes(b: Builder, graph: Graph, new: dict[Value, Value], visit: Visit | None) -> None:
     for node in graph.nodes:
         operands = tuple(new[v] for v in node.operands)
         with b.at(node.location):
             results = visit(b, node, operands) if visit is not None else None
             if results is None:
-                results = b.emit(node.op, operands, node.attrs, node.regions)
+                results = b.emit(node.op, operands, node.attrs, tuple(_replay_region(b, r, new, visit) for r in node.regions))
         for old, value in zip(node.results, results, strict=True):
             if not value.hint and old.hint:
                 value.hint = old.hint
             new[old] = value
-    return new
+
+
+def _replay_region(b: Builder, region: Graph, new: dict[Value, Value], visit: Visit | None) -> Graph:
+    """A region again; it may read values around it."""
+    inner = b.region()
+    new.update((old, inner.input(old.type, old.hint)) for old in region.inputs)
+    _replay_nodes(inner, region, new, visit)
+    return inner.build([new[v] for v in region.outputs], region.name)
 
 
 def replay(graph: Graph, visit: Visit | None = None, rewriter: Rewriter | None = None, name: str | None = None) -> Graph:

@@ -1,0 +1,54 @@
+"""`dot_general` as matrix products: its axes in groups, each group walked with one stride."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rustorch.codegen.views import tensor
+from rustorch.ir.dims import Size, product
+from rustorch.ir.graph import Node
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Axes of one operand: batch axes, axes of its own (rows of the left, columns of the right), contracted axes."""
+
+    batch: tuple[int, ...]
+    free: tuple[int, ...]
+    contract: tuple[int, ...]
+
+
+def operand_axes(node: Node, k: int) -> Groups:
+    """The axis groups of operand `k` (0 left, 1 right) of a `dot_general`."""
+    contract: Any = node.attrs["contract"]
+    batch: Any = node.attrs["batch"]
+    taken = set(contract[k]) | set(batch[k])
+    free = tuple(a for a in range(tensor(node.operands[k]).rank) if a not in taken)
+    return Groups(tuple(batch[k]), free, tuple(contract[k]))
+
+
+def group_stride(shape: tuple[Size, ...], strides: tuple[Size, ...], axes: tuple[int, ...]) -> Size | None:
+    """The one stride that walks `axes` (outermost first) as a single axis, or None where there is none."""
+    real = [a for a in axes if shape[a] != 1]
+    if not real:
+        return 0
+    for outer, inner in zip(real, real[1:], strict=False):
+        if strides[outer] != strides[inner] * shape[inner]:
+            return None
+    return strides[real[-1]]
+
+
+def grouped_strides(shape: tuple[Size, ...], strides: tuple[Size, ...], groups: Groups) -> tuple[Size, Size, Size] | None:
+    """Strides of the batch, free and contracted groups, or None where a group has no single stride."""
+    found = [group_stride(shape, strides, axes) for axes in (groups.batch, groups.free, groups.contract)]
+    if any(stride is None for stride in found):
+        return None
+    batch, free, contract = found
+    assert batch is not None and free is not None and contract is not None
+    return batch, free, contract
+
+
+def group_sizes(shape: tuple[Size, ...], groups: Groups) -> tuple[Size, Size, Size]:
+    """Number of batches, of rows (or columns), and contracted length."""
+    return tuple(product(tuple(shape[a] for a in axes)) for axes in (groups.batch, groups.free, groups.contract))  # type: ignore[return-value]

@@ -1,0 +1,171 @@
+"""The driver: the one native entry of a graph, which runs its steps in order.
+
+    int32_t symbol(const int64_t *dims, void *const *args, void *work, const void *executor)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rustorch.codegen.emit_llvm import ATTRIBUTES
+from rustorch.codegen.memory_plan import MemoryPlan, Place
+from rustorch.ir.dims import Dim, Size
+from rustorch.ir.graph import Value
+from rustorch.ir.types import element
+
+_OPAQUE = {"floordiv": "sdiv", "mod": "srem"}
+
+
+@dataclass(frozen=True)
+class KernelCall:
+    """A call of a kernel of this module: memory, then scratch offsets, then the flag, then sizes."""
+
+    symbol: str
+    memory: tuple[Value, ...]
+    scratch: tuple[Size, ...]
+    dims: tuple[str, ...]
+    flagged: bool
+
+
+@dataclass(frozen=True)
+class MatrixOperand:
+    """A matrix inside memory: offset and strides in elements, batch stride first."""
+
+    value: Value
+    offset: Size
+    batch: Size
+    row: Size
+    column: Size
+
+
+@dataclass(frozen=True)
+class ProductCall:
+    """A batch of matrix products through a shared microkernel."""
+
+    symbol: str
+    count: Size
+    sizes: tuple[Size, Size, Size]
+    left: MatrixOperand
+    right: MatrixOperand
+    result: MatrixOperand
+    work: Size
+
+
+Call = KernelCall | ProductCall
+
+
+class DriverEmitter:
+    """Emits the driver's text."""
+
+    def __init__(self, symbol: str, dims: Sequence[str], plan: MemoryPlan, inputs: int, flag: Size | None) -> None:
+        self.symbol, self.plan, self.inputs, self.flag = symbol, plan, inputs, flag
+        self.lines: list[str] = []
+        self.count = 0
+        self._pointers: dict[Place, str] = {}
+        self._dims: dict[str, str] = {}
+        for k, name in enumerate(dims):
+            self._dims[name] = self._emit(f"load i64, ptr {self._emit(f'getelementptr i64, ptr %dims, i64 {k}')}")
+
+    def run(self, calls: Sequence[Call]) -> str:
+        """The driver that makes `calls`."""
+        if self.flag is not None:
+            self.lines.append(f"  store i32 0, ptr {self._arena(self.flag)}, align 4")
+        for value, place in self.plan.places.items():  # pointers first: they dominate every block
+            self._pointer(value, place)
+        for call in calls:
+            if isinstance(call, KernelCall):
+                self._kernel(call)
+            else:
+                self._product(call)
+        code = "0"
+        if self.flag is not None:
+            code = self._emit(f"load i32, ptr {self._arena(self.flag)}, align 4")
+        body = "\n".join(self.lines)
+        head = f"define i32 @{self.symbol}(ptr %dims, ptr %args, ptr %work, ptr %executor) {ATTRIBUTES} {{\nentry:\n"
+        return f"{head}{body}\n  ret i32 {code}\n}}\n"
+
+    def _emit(self, text: str) -> str:
+        self.count += 1
+        self.lines.append(f"  %r{self.count} = {text}")
+        return f"%r{self.count}"
+
+    def size(self, size: Size) -> str:
+        """A size as an operand."""
+        if not isinstance(size, Dim):
+            return str(size)
+        total = "0"
+        for monomial, coefficient in size.terms:
+            term = str(coefficient)
+            for atom in monomial:
+                if atom.kind == "symbol":
+                    factor = self._dims[atom.name]
+                elif atom.kind in _OPAQUE:
+                    factor = self._emit(f"{_OPAQUE[atom.kind]} i64 {self.size(atom.left)}, {self.size(atom.right)}")
+                else:
+                    left, right = self.size(atom.left), self.size(atom.right)
+                    less = self._emit(f"icmp {'slt' if atom.kind == 'min' else 'sgt'} i64 {left}, {right}")
+                    factor = self._emit(f"select i1 {less}, i64 {left}, i64 {right}")
+                term = self._emit(f"mul i64 {term}, {factor}")
+            total = self._emit(f"add i64 {total}, {term}")
+        return total
+
+    def _arena(self, offset: Size) -> str:
+        return "%work" if offset == 0 else self._emit(f"getelementptr i8, ptr %work, i64 {self.size(offset)}")
+
+    def _pointer(self, value: Value, place: Place | None = None) -> str:
+        place = place or self.plan.places[value]
+        if place not in self._pointers:
+            if place.kind == "arena":
+                pointer = self._arena(place.offset)
+            elif place.kind == "constant":
+                pointer = f"@{self.symbol}.c{place.index}"
+            else:
+                slot = place.index + (self.inputs if place.kind == "output" else 0)
+                pointer = self._emit(f"load ptr, ptr {self._emit(f'getelementptr ptr, ptr %args, i64 {slot}')}")
+            self._pointers[place] = pointer
+        return self._pointers[place]
+
+    def _kernel(self, call: KernelCall) -> None:
+        arguments = [f"ptr {self._pointer(v)}" for v in call.memory]
+        arguments += [f"ptr {self._arena(offset)}" for offset in call.scratch]
+        if call.flagged:
+            assert self.flag is not None
+            arguments.append(f"ptr {self._arena(self.flag)}")
+        arguments += [f"i64 {self._dims[name]}" for name in call.dims]
+        self.lines.append(f"  call void @{call.symbol}({', '.join(arguments)})")
+
+    def _product(self, call: ProductCall) -> None:
+        if call.count == 1:
+            self._one_product(call, "0")
+            return
+        self.count += 1
+        k = self.count
+        count = self.size(call.count)
+        enter = self._emit(f"icmp sgt i64 {count}, 0")
+        self.lines += [f"  br label %before{k}", f"before{k}:", f"  br i1 {enter}, label %batch{k}, label %after{k}", f"batch{k}:"]
+        at = len(self.lines)
+        self._one_product(call, f"%i{k}")
+        following = self._emit(f"add i64 %i{k}, 1")
+        again = self._emit(f"icmp slt i64 {following}, {count}")
+        self.lines.insert(at, f"  %i{k} = phi i64 [0, %before{k}], [{following}, %batch{k}]")
+        self.lines += [f"  br i1 {again}, label %batch{k}, label %after{k}", f"after{k}:"]
+
+    def _one_product(self, call: ProductCall, batch: str) -> None:
+        m, n, k = (self.size(s) for s in call.sizes)
+        a, b, c = (self._matrix(x, batch) for x in (call.left, call.right, call.result))
+        strides = [self.size(s) for s in (call.left.row, call.left.column, call.right.row, call.right.column)]
+        self.lines.append(
+            f"  call void @{call.symbol}(i64 {m}, i64 {n}, i64 {k}, ptr {a}, i64 {strides[0]}, i64 {strides[1]}, "
+            f"ptr {b}, i64 {strides[2]}, i64 {strides[3]}, ptr {c}, i64 {self.size(call.result.row)}, i64 0, ptr {self._arena(call.work)})"
+        )
+
+    def _matrix(self, matrix: MatrixOperand, batch: str) -> str:
+        where = self.size(matrix.offset)
+        if batch != "0" and matrix.batch != 0:
+            where = self._emit(f"add i64 {where}, {self._emit(f'mul i64 {batch}, {self.size(matrix.batch)}')}")
+        pointer = self._pointer(matrix.value)
+        if where == "0":
+            return pointer
+        size = element(matrix.value.type).itemsize
+        return self._emit(f"getelementptr i8, ptr {pointer}, i64 {self._emit(f'mul i64 {where}, {size}')}")

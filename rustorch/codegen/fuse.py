@@ -1,0 +1,379 @@
+"""Partition a tensor graph into steps: fused kernels, matrix products, scatters; and decide what goes through memory.
+
+A kernel has one iteration space: the sizes of `shape`, of which the axes in `reduced` are summed over. Its members are
+*full* (one element per point of the space) or *kept* (one element per point of the axes that are kept). A kept value may
+be read by full members again through a broadcast: the kernel then makes several passes over the reduced axes while the row
+is in cache (softmax, layer norm). Axes of size 1 do not count.
+
+Vertical fusion joins a node to the kernel of its operands, horizontal fusion to a kernel of the same space that reads the
+same memory. A node joins only if no path leads out of the kernel and back, so the steps stay acyclic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from rustorch.codegen.contraction import grouped_strides, operand_axes
+from rustorch.codegen.views import View, follows, is_identity, is_virtual, real_axes, tensor, view
+from rustorch.ir.analysis import live_nodes, producers
+from rustorch.ir.dims import Size
+from rustorch.ir.graph import Graph, Node, Value
+from rustorch.ir.op import Trait
+from rustorch.ir.types import contiguous_strides
+
+MAX_NODES = 160
+"""Nodes of one kernel: beyond, registers and compile time suffer."""
+CANDIDATES = 4
+"""Kernels of the same space that horizontal fusion looks at."""
+
+_OWN_STEP = {"dot_general": "product", "scatter_add": "scatter", "concat": "concat", "pad": "pad", "reshape": "alias"}
+
+
+@dataclass(eq=False)
+class Store:
+    """A member value written to the memory of `target` at `offset` with `strides` over the axes of the value's shape.
+
+    Without strides: row-major, the whole of the target.
+    """
+
+    value: Value
+    target: Value
+    offset: Size = 0
+    strides: tuple[Size, ...] | None = None
+
+
+@dataclass(eq=False)
+class Step:
+    """One step of the plan. `kind` is kernel, product, scatter, concat, pad or alias; all but kernels have one node."""
+
+    index: int
+    kind: str
+    shape: tuple[Size, ...] = ()
+    reduced: frozenset[int] = frozenset()
+    nodes: list[Node] = field(default_factory=list)
+    stores: list[Store] = field(default_factory=list)
+    needs: int = 0
+    """Bit set of the steps that this one depends on, directly or not."""
+    reason: str = ""
+    """Why this step is not part of an earlier one."""
+    bases: set[Value] = field(default_factory=set)
+    """What the step reads: members and memory."""
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Axes that are not reduced."""
+        return tuple(k for k in range(len(self.shape)) if k not in self.reduced)
+
+
+@dataclass
+class Plan:
+    """The steps of a graph in order, and which values live in memory of their own."""
+
+    graph: Graph
+    steps: list[Step]
+    memory: dict[Value, None]
+    """Values that are written to memory (insertion order = order of definition)."""
+    producers: dict[Value, Node]
+    aliases: dict[Value, Value]
+    """Values that share the memory of another (contiguous reshapes)."""
+    outputs: list[Value] = field(default_factory=list)
+    """The memory of each output of the graph."""
+
+    def view(self, value: Value, through: bool = False) -> View:
+        """The value as a view of memory, of a member, or of a constant."""
+        return view(value, self.producers, self.in_memory, through)
+
+    def in_memory(self, value: Value) -> bool:
+        """Whether a value has memory: an input, an array constant, or written by a step."""
+        node = self.producers.get(value)
+        if node is None:
+            return True
+        return value in self.memory or (node.op.name == "const" and not isinstance(node.attrs["value"], (int, float, bool)))
+
+    @property
+    def kernels(self) -> list[Step]:
+        """The fused kernels."""
+        return [step for step in self.steps if step.kind == "kernel"]
+
+
+def squeeze(shape: tuple[Size, ...]) -> tuple[Size, ...]:
+    """The sizes that are not 1."""
+    return tuple(s for s in shape if s != 1)
+
+
+def fuse(graph: Graph) -> Plan:
+    """The plan of a simplified tensor graph."""
+    return _Fuser(graph).run()
+
+
+class _Fuser:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes = live_nodes(graph)
+        self.plan = Plan(graph, [], {}, producers(graph), {})
+        self.home: dict[Value, Step] = {}
+        self.by_space: dict[tuple[Size, ...], list[Step]] = {}
+
+    def run(self) -> Plan:
+        self._mark_memory()
+        for node in self.nodes:
+            if node.op.has(Trait.CONSTANT) or (is_virtual(node) and node.result not in self.plan.memory):
+                continue
+            if node.op.name in _OWN_STEP and not (node.op.name == "reshape" and is_virtual(node)):
+                self._own_step(node)
+            elif is_virtual(node):
+                self._copy(node)
+            else:
+                self._join(node)
+        self._write_outputs()
+        self._write_crossing()
+        self.plan.steps = _ordered(self.plan.steps)
+        return self.plan
+
+    # --- what must be in memory -----------------------------------------------------------------------------------------
+
+    def _mark_memory(self) -> None:
+        """Operands and results of steps that work on memory, seen through views."""
+        for node in self.nodes:
+            name = node.op.name
+            if name in _OWN_STEP and not (name == "reshape" and is_virtual(node)):
+                self.plan.memory[node.result] = None
+        for node in self.nodes:
+            name = node.op.name
+            if name == "dot_general":
+                for k, operand in enumerate(node.operands):
+                    self._require(operand, _product_reads(self.plan, node, k))
+            elif name == "reshape" and not is_virtual(node):
+                seen = self.plan.view(node.operands[0])
+                whole = is_identity(seen.reads, tensor(seen.base).shape, tensor(node.operands[0]).shape)
+                self._require(node.operands[0], whole)
+            elif name == "gather":
+                self._require(node.operands[0], True)
+            elif name == "scatter_add":
+                for operand in node.operands:
+                    self._require(operand, True)
+
+    def _require(self, value: Value, through_view: bool) -> None:
+        """The value (or, if a view of it will do, its base) must be in memory."""
+        base = self.plan.view(value).base if through_view else value
+        if not self.plan.in_memory(base):
+            self.plan.memory[base] = None
+
+    # --- steps --------------------------------------------------------------------------------------------------------
+
+    def _step(self, kind: str, shape: tuple[Size, ...] = (), reason: str = "") -> Step:
+        step = Step(len(self.plan.steps), kind, shape, reason=reason)
+        self.plan.steps.append(step)
+        return step
+
+    def _own_step(self, node: Node) -> None:
+        step = self._step(_OWN_STEP[node.op.name])
+        step.nodes.append(node)
+        self.home[node.result] = step
+        if step.kind == "alias":
+            self.plan.aliases[node.result] = self.plan.view(node.operands[0]).base
+        self._depend(step, node.operands)
+        if step.kind in ("concat", "pad"):
+            self._place_parts(step, node)
+
+    def _place_parts(self, step: Step, node: Node) -> None:
+        """Each operand of a concat or pad is written straight to its place in the result."""
+        fill = self._step("fill") if node.op.name == "pad" else None
+        if fill is not None:
+            fill.nodes.append(node)
+        for operand, (offset, strides) in zip(node.operands, _placements(node), strict=True):
+            writer = self._writer(operand)
+            writer.stores.append(Store(operand, node.result, offset, strides))
+            if fill is not None:
+                self._add_needs(writer, fill)
+            self._add_needs(step, writer)
+
+    def _writer(self, value: Value) -> Step:
+        """A kernel of its own that copies a value, reading it through its view."""
+        step = self._step("kernel", squeeze(tensor(value).shape), reason="copies into its place")
+        self._depend(step, (value,))
+        return step
+
+    def _copy(self, node: Node) -> None:
+        """A movement node whose result must be in memory."""
+        step = self._writer(node.operands[0])
+        step.shape = squeeze(tensor(node.result).shape)
+        step.nodes.append(node)
+        step.stores.append(Store(node.result, node.result))
+        self.home[node.result] = step
+
+    def _join(self, node: Node) -> None:
+        """Put a computing node into the best kernel that can take it, or into a new one."""
+        space_value = node.operands[0] if node.op.has(Trait.REDUCTION) else node.result
+        space = squeeze(tensor(space_value).shape)
+        reasons: list[str] = []
+        for step in self._candidates(node, space):
+            reason = self._obstacle(step, node, space)
+            if not reason:
+                break
+            reasons.append(f"k{step.index}: {reason}")
+        else:
+            step = self._step("kernel", space, reason="; ".join(reasons[:2]))
+            self.by_space.setdefault(space, []).append(step)
+        if node.op.has(Trait.REDUCTION) and not step.reduced:
+            step.reduced = _reduced_axes(node)
+        step.nodes.append(node)
+        self.home[node.result] = step
+        self._depend(step, node.operands)
+
+    def _candidates(self, node: Node, space: tuple[Size, ...]) -> Iterable[Step]:
+        found: dict[Step, None] = {}
+        bases = {self.plan.view(operand).base for operand in node.operands}
+        for base in bases:
+            step = self.home.get(base)
+            if step is not None and step.kind == "kernel":
+                found[step] = None
+        ordered = sorted(found, key=lambda s: -s.index)
+        for step in reversed(self.by_space.get(space, [])[-CANDIDATES:]):
+            if step not in found and not bases.isdisjoint(step.bases):
+                ordered.append(step)
+        return ordered
+
+    def _obstacle(self, step: Step, node: Node, space: tuple[Size, ...]) -> str:
+        """Why a node cannot join a kernel; empty if it can."""
+        if len(step.nodes) >= MAX_NODES:
+            return "the kernel is full"
+        kept_space = tuple(step.shape[k] for k in step.kept)
+        if node.op.has(Trait.REDUCTION):
+            if step.shape != space:
+                return "another iteration space"
+            if step.reduced and step.reduced != _reduced_axes(node):
+                return "a reduction over other axes"
+            level = "full"
+        elif step.shape == space:
+            level = "full"
+        elif step.reduced and kept_space == space:
+            level = "kept"
+        else:
+            return "another iteration space"
+        for operand in node.operands:
+            seen = self.plan.view(operand)
+            home = self.home.get(seen.base)
+            if home is step:
+                if not self._linked(step, seen, operand, level):
+                    return "reads a member at another index"
+            elif home is not None and (home.needs | 1 << home.index) >> step.index & 1:
+                return "would make a cycle"
+        return ""
+
+    def _linked(self, step: Step, seen: View, operand: Value, level: str) -> bool:
+        """Whether a member can be read at the loop's own index."""
+        base_shape, reader = tensor(seen.base).shape, real_axes(tensor(operand).shape)
+        if is_kept(step, seen.base):
+            axes = reader if level == "kept" else tuple(reader[k] for k in step.kept)
+            return follows(seen.reads, base_shape, axes)
+        return level == "full" and follows(seen.reads, base_shape, reader)
+
+    # --- dependences --------------------------------------------------------------------------------------------------
+
+    def _depend(self, step: Step, operands: Iterable[Value]) -> None:
+        for operand in operands:
+            base = self.plan.view(operand).base
+            step.bases.add(base)
+            home = self.home.get(base)
+            if home is not None and home is not step:
+                self._add_needs(step, home)
+
+    def _add_needs(self, step: Step, other: Step) -> None:
+        new = other.needs | 1 << other.index
+        if step.needs | new == step.needs:
+            return
+        step.needs |= new
+        for later in self.plan.steps:
+            if later.needs >> step.index & 1:
+                later.needs |= step.needs
+
+    # --- writes ---------------------------------------------------------------------------------------------------------
+
+    def _write_crossing(self) -> None:
+        """Members that another step reads go to memory."""
+        for step in self.plan.steps:
+            reads = [v for node in step.nodes for v in node.operands] + [s.value for s in step.stores]
+            for operand in reads:
+                seen = self.plan.view(operand)
+                home = self.home.get(seen.base)
+                if home is not None and home is not step:
+                    self.plan.memory[seen.base] = None
+        for step in self.plan.steps:
+            if step.kind != "kernel":
+                continue
+            stored = {s.target for s in step.stores}
+            for node in step.nodes:
+                for value in node.results:
+                    if value in self.plan.memory and value not in stored and not is_virtual(node):
+                        step.stores.append(Store(value, value))
+
+    def _write_outputs(self) -> None:
+        """Every output is in memory of its own; an input, a view, a constant or a repeated output is copied there."""
+        for output in self.graph.outputs:
+            home = self.home.get(output)
+            if home is None or home.kind == "alias" or output in self.plan.outputs:
+                target = Value(output.type, output.hint)
+                self._writer(output).stores.append(Store(output, target))
+                self.plan.outputs.append(target)
+            else:
+                self.plan.memory[output] = None
+                self.plan.outputs.append(output)
+
+
+def is_kept(step: Step, value: Value) -> bool:
+    """Whether a member of a kernel has the kept axes only."""
+    return bool(step.reduced) and len(squeeze(tensor(value).shape)) < len(step.shape)
+
+
+def _reduced_axes(node: Node) -> frozenset[int]:
+    """The reduced axes, numbered among the operand's axes that are not of size 1."""
+    real = real_axes(tensor(node.operands[0]).shape)
+    axes: Any = node.attrs["axes"]
+    return frozenset(real.index(a) for a in axes if a in real)
+
+
+def _placements(node: Node) -> list[tuple[Size, tuple[Size, ...]]]:
+    """Offset and strides in the result of each operand of a concat or pad."""
+    strides = contiguous_strides(tensor(node.result).shape)
+    if node.op.name == "pad":
+        low: Any = node.attrs["low"]
+        offset: Size = 0
+        for amount, step in zip(low, strides, strict=True):
+            offset = offset + step * amount
+        return [(offset, strides)]
+    axis: Any = node.attrs["axis"]
+    placed: list[tuple[Size, tuple[Size, ...]]] = []
+    start: Size = 0
+    for operand in node.operands:
+        placed.append((strides[axis] * start, strides))
+        start = start + tensor(operand).shape[axis]
+    return placed
+
+
+def _product_reads(plan: Plan, node: Node, k: int) -> bool:
+    """Whether operand k of a product can be read through its view: rows, columns and batches each have one stride."""
+    operand = node.operands[k]
+    seen = plan.view(operand)
+    _, strides = seen.strided(tensor(operand).rank)
+    return grouped_strides(tensor(operand).shape, strides, operand_axes(node, k)) is not None
+
+
+def _ordered(steps: list[Step]) -> list[Step]:
+    """Steps in an order that respects their needs, earliest first."""
+    ordered: list[Step] = []
+    done = 0
+    waiting = list(steps)
+    while waiting:
+        rest: list[Step] = []
+        for step in waiting:
+            if step.needs & ~done:
+                rest.append(step)
+            else:
+                ordered.append(step)
+                done |= 1 << step.index
+        assert len(rest) < len(waiting), "the steps of a plan are acyclic"
+        waiting = rest
+    return ordered

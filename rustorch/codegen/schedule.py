@@ -1,0 +1,59 @@
+"""How a kernel's loops are laid out: vector axis, lanes, unrolling, virtual lanes of reductions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rustorch.codegen.target import Target
+from rustorch.ir.dims import Size
+from rustorch.ir.types import DType
+
+WIDE_ABOVE = 4096
+"""Sums of more float32 elements than this are added up in blocks of this many, the blocks in float64."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`lanes` elements of axis `vector_axis` (None: scalar code) at a time, `unroll` vectors a turn.
+
+    Virtual lanes: element j of a reduction goes to accumulator j mod A, with A = `accumulators(dtype)` whatever the vector
+    width, so a sum has the same bits whatever it is fused with.
+    """
+
+    vector_axis: int | None
+    lanes: int
+    unroll: int
+    virtual_bytes: int
+
+    def accumulators(self, dtype: DType) -> int:
+        """Vector accumulators of a reduction over elements of `dtype`."""
+        virtual = self.virtual_bytes * 8 // max(dtype.bits, 32)
+        return max(1, virtual // self.lanes)
+
+    def __str__(self) -> str:
+        axis = "none" if self.vector_axis is None else f"{self.vector_axis} x {self.lanes}"
+        return f"{{vector = {axis}, unroll = {self.unroll}}}"
+
+
+def schedule(
+    shape: tuple[Size, ...], reduced: frozenset[int], dtypes: list[DType], cost: int, target: Target, reductions: list[DType]
+) -> Schedule:
+    """The schedule of a kernel over `shape` whose values have `dtypes` and cost `cost` per element."""
+    virtual = 4 * target.vector_bytes
+    if not shape:
+        return Schedule(None, 1, 1, virtual)
+    axis = len(shape) - 1
+    size = shape[axis]
+    floats = [d.bits for d in dtypes if d.kind == "float"]
+    bits = min(floats or [d.bits for d in dtypes if d.kind == "int"] or [32])
+    lanes = target.lanes(bits)
+    if isinstance(size, int):
+        while lanes > 1 and lanes // 2 >= size:
+            lanes //= 2
+    unroll = 4 if cost <= 8 else 2 if cost <= 24 else 1
+    result = Schedule(axis, lanes, unroll, virtual)
+    if axis in reduced and reductions:
+        unroll = max(result.accumulators(d) for d in reductions)
+    if isinstance(size, int):
+        unroll = max(1, min(unroll, -(-size // lanes)))
+    return Schedule(axis, lanes, unroll, virtual)
