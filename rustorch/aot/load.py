@@ -251,8 +251,9 @@ def _scalar(number: bool | int | float, dtype: np.dtype[Any], record: ArgSpec, p
     if type(number) not in fits:
         raise DTypeError(f"{place} must be a {dtype} number, not {number!r}")
     try:
-        return np.array(number, dtype)
-    except OverflowError as error:
+        with np.errstate(over="raise"):
+            return np.array(number, dtype)
+    except (OverflowError, FloatingPointError) as error:
         raise ArgumentError(f"{place}: {number!r} is out of the range of {dtype}") from error
 
 

@@ -16,6 +16,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -227,7 +228,8 @@ def _read(place: Path, file: str) -> bytes:
             return archive.read(file)
     except (FileNotFoundError, KeyError) as error:
         raise PackageError(f"package {place}: {file} is missing") from error
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        # All but OSError: what zipfile raises for damaged archives, by where the damage lies.
         raise PackageError(f"package {place}: {file} cannot be read ({error})") from error
 
 

@@ -199,25 +199,21 @@ def test_every_one_of_many_symbols_is_found(assemble: Assemble, tmp_path: Path) 
     assert not hasattr(library, "function_with_a_long_name_100_z")
 
 
-def test_equal_input_gives_equal_bytes(parts: list[bytes]) -> None:
+def test_equal_input_gives_equal_bytes(parts: list[bytes], tmp_path: Path) -> None:
+    """In other processes, with other hashes, for exports in another order."""
     program = (
         "import sys; from rustorch.aot.elf import relocatable, shared_library\n"
         f"parts = [open(path, 'rb').read() for path in sys.argv[1:]]; exports = {EXPORTS[::-1]!r}\n"
         "sys.stdout.buffer.write(shared_library(parts, exports, 'libparts.so') + relocatable(parts, exports))"
     )
-    files = []
-    for k, part in enumerate(parts):
-        files.append(Path(f"/proc/self/fd/{_memory_file(k, part)}"))
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", program, *map(str, files)],
-            capture_output=True,
-            check=True,
-            env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[2])},
-            pass_fds=[int(file.name) for file in files],
-        ).stdout
-        for seed in ("1", "2")
-    }
+    files = [tmp_path / f"{k}.o" for k in range(len(parts))]
+    for file, part in zip(files, parts, strict=True):
+        file.write_bytes(part)
+    found = set()
+    for seed in ("1", "2"):
+        environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[2])}
+        command = [sys.executable, "-c", program, *map(str, files)]
+        found.add(subprocess.run(command, capture_output=True, check=True, env=environment).stdout)
     assert found == {shared_library(parts, EXPORTS, "libparts.so") + relocatable(parts, EXPORTS)}
 
 
@@ -230,9 +226,10 @@ def test_undefined_symbols_are_named(assemble: Assemble) -> None:
       ret double %z }
     """
     assert undefined_symbols(assemble(text)) == ["exp", "pow"]
-    for link in (lambda: shared_library([assemble(text)], ["f"], "libf.so"), lambda: relocatable([assemble(text)], ["f"])):
-        with pytest.raises(CompilerBug, match=r"linking: undefined symbols exp, pow\n"):
-            link()
+    with pytest.raises(CompilerBug, match=r"linking: undefined symbols exp, pow\n"):
+        shared_library([assemble(text)], ["f"], "libf.so")
+    with pytest.raises(CompilerBug, match=r"linking: undefined symbols exp, pow\n"):
+        relocatable([assemble(text)], ["f"])
 
 
 def test_an_unused_import_is_refused_too(assemble: Assemble) -> None:
@@ -305,11 +302,3 @@ def test_bytes_that_are_no_object_are_refused(parts: list[bytes]) -> None:
     foreign[18] = 183  # aarch64
     with pytest.raises(Unsupported, match="only x86-64"):
         defined_symbols(bytes(foreign))
-
-
-def _memory_file(number: int, content: bytes) -> int:
-    import os
-
-    descriptor = os.memfd_create(f"part{number}", 0)
-    os.write(descriptor, content)
-    return descriptor
