@@ -89,4 +89,5 @@ detach = elementwise(
     public=Public(("detach",), ("input",), promote="none"),
     expand=lambda b, x: x,
     cost=0,
+    smooth=False,
 )

@@ -100,6 +100,7 @@ def elementwise(
     cost: int = 1,
     domain: Domain | tuple[Domain, ...] = REALS,
     special: tuple[float, ...] = SPECIAL,
+    smooth: bool = True,
     samples: tuple[Sample, ...] = (),
     errors: tuple[Refusal, ...] = (),
     kinks: str = "",
@@ -107,16 +108,16 @@ def elementwise(
     """An op whose result element depends on the operands' elements at the same place.
 
     The first `masks` operands are bool, the others have one element type out of `dtypes`; the result has `result`, or the
-    same. Samples are drawn from `domain` (one, or one an operand) for every element type, and from all combinations of
-    `special` for floats; `samples` adds to them. With `expand` there is nothing to lower, unless `lower` says that `expand`
-    gives None for some types.
+    same. Samples are drawn from `domain` (one, or one an operand) for every element type, and from combinations of `special`
+    for floats and of the extremes for integers; `samples` adds to them. Where drawn numbers are no test of the derivative,
+    `smooth` is False. With `expand` there is nothing to lower, unless `lower` says that `expand` gives None for some types.
     """
     if infer is None:
         infer = _same_types(name, masks, tuple(dtypes), result)
         errors = (*_same_type_errors(operands, masks, tuple(dtypes)), *errors)
     if not attributes:
         domains = (domain,) * operands if isinstance(domain, Domain) else domain
-        samples = (*_elementwise_samples(domains, masks, tuple(dtypes), special), *samples)
+        samples = (*_elementwise_samples(domains, masks, tuple(dtypes), special, smooth), *samples)
     traits = {Trait.PURE, Trait.ELEMENTWISE} | ({Trait.COMMUTATIVE} if commutative else set())
     return _register(
         name,
@@ -190,30 +191,35 @@ def _same_type_errors(operands: int, masks: int, dtypes: tuple[DType, ...]) -> I
 
 
 def _elementwise_samples(
-    domains: tuple[Domain, ...], masks: int, dtypes: tuple[DType, ...], special: tuple[float, ...]
+    domains: tuple[Domain, ...], masks: int, dtypes: tuple[DType, ...], special: tuple[float, ...], smooth: bool
 ) -> Iterator[Sample]:
     def drawn(dtype: DType, shape: tuple[int, ...]) -> Formula:
         kinds = [bool_] * masks + [dtype] * (len(domains) - masks)
         return lambda rng: tuple(d.draw(rng, k, shape) for d, k in zip(domains, kinds, strict=True))
 
     def combined(dtype: DType) -> Formula:
-        count = len(domains) - masks
-        rows = list(product(*[(False, True)] * masks, *[special] * count)) if masks + count < 3 else _some(special, masks, count)
-        kinds = [bool_] * masks + [dtype] * count
-        return lambda rng: tuple(np.array(column).astype(k.numpy) for column, k in zip(zip(*rows, strict=True), kinds, strict=True))
+        return lambda rng: _combinations(dtype, masks, len(domains) - masks, special)
 
     for dtype in dtypes:
         for shape in _SHAPES[dtype]:
-            yield Sample(drawn(dtype, shape), {}, dtype is f64, f"{dtype}{list(shape)}")
-        if dtype.is_floating_point and special:
+            yield Sample(drawn(dtype, shape), {}, smooth and dtype is f64, f"{dtype}{list(shape)}")
+        if dtype is not bool_ and special:
             yield Sample(combined(dtype), {}, False, f"{dtype} special")
 
 
-def _some(special: tuple[float, ...], masks: int, count: int) -> list[tuple[Any, ...]]:
-    """Combinations of special values for many operands: each operand walks through them at its own pace."""
-    n = len(special)
-    steps = (1, 5, 7)
-    return [(*(bool(i & 1) for _ in range(masks)), *(special[i * steps[k % 3] % n] for k in range(count))) for i in range(2 * n)]
+def _combinations(dtype: DType, masks: int, count: int, special: tuple[float, ...]) -> tuple[Array, ...]:
+    """All combinations of special values; of many operands each walks through them at its own pace."""
+    points: tuple[float, ...] = special
+    if dtype.kind == "int":
+        limits = np.iinfo(dtype.numpy)
+        points = (int(limits.min), int(limits.max), 0, 1, -1, 7, -7)
+    if masks + count < 3:
+        rows = list(product(*[(False, True)] * masks, *[points] * count))
+    else:
+        n, paces = len(points), (1, 5, 11)
+        rows = [(*[i % 2 == 0] * masks, *(points[i * pace % n] for pace in paces[:count])) for i in range(2 * n)]
+    kinds = [bool_] * masks + [dtype] * count
+    return tuple(np.array(column, dtype=k.numpy) for column, k in zip(zip(*rows, strict=True), kinds, strict=True))
 
 
 def _batch_elementwise(name: str) -> Formula:
