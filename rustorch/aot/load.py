@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import inspect
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,6 +54,7 @@ _CTYPES: dict[str, Any] = {
     "f32": ctypes.c_float,
     "f64": ctypes.c_double,
 }
+_BYTE = np.dtype("uint8")
 
 # What each x86-64 level adds, in the kernel's words (psABI 1.0, table 3.1; `abm` is its LZCNT, `pni` its SSE3).
 LEVEL_FLAGS = {
@@ -138,12 +140,13 @@ class Function:
         arrays = [_array(argument, dtype, one, place) for argument, (one, dtype, place) in zip(given, self._inputs, strict=True)]
         dims = _solve_dims(self.record, arrays) if self.record.dims else _check_shapes(self.record, arrays)
         results = [_aligned([evaluate(size, dims) for size in one.shape], DTYPES[one.dtype]) for one in self.record.outputs]
-        work = _aligned([max(evaluate(self.record.work_bytes, dims), 0)], np.dtype("uint8"))
+        work_bytes = evaluate(self.record.work_bytes, dims)
+        work = _aligned([work_bytes], _BYTE) if work_bytes > 0 else (None, None)
         native = [_address(array) if one.shape else array.item() for one, array in zip(self.record.inputs, arrays, strict=True)]
-        status = self._call(*dims.values(), *native, *map(_address, results), _address(work))
+        status = self._call(*dims.values(), *native, *(address for _, address in results), work[1])
         if status:
             raise _failure(self.record, status, dims)
-        values = tuple(array if array.ndim else array[()] for array in results)
+        values = tuple(array if array.ndim else array[()] for array, _ in results)
         return values[0] if len(values) == 1 else values
 
     def __repr__(self) -> str:
@@ -266,23 +269,24 @@ def _solve_dims(function: ExportedFunction, arrays: Sequence[Array]) -> dict[str
     found: dict[str, int] = {}
     origin: dict[str, str] = {}
     places = [
-        (size, array.shape[axis], f"{one.name} axis {axis}")
+        (size, array.shape[axis], one.name, axis)
         for one, array in zip(function.inputs, arrays, strict=True)
         if len(one.shape) == array.ndim
         for axis, size in enumerate(one.shape)
+        if isinstance(size, str)
     ]
     open_places = sorted(places, key=lambda entry: entry[0] not in function.dims)  # bare symbols first; the sort is stable
     progress = True
-    while progress:
+    while progress and len(found) < len(function.dims):
         progress = False
-        for size, length, place in open_places:
+        for size, length, name, axis in open_places:
             unknown = symbols(size) - found.keys()
             if len(unknown) != 1:
                 continue
             symbol = min(unknown)
             solution = solve(size, symbol, length, found)
             if solution is not None and solution >= 0:
-                found[symbol], origin[symbol], progress = solution, place, True
+                found[symbol], origin[symbol], progress = solution, f"{name} axis {axis}", True
     _check_shapes(function, arrays, found, origin)
     if missing := [dim for dim in function.dims if dim not in found]:
         raise ShapeError(
@@ -300,21 +304,21 @@ def _check_shapes(
     """Compare every shape with the signature, as far as the dimensions are known; those dimensions again."""
     dims, origin = dims or {}, origin or {}
     for one, array in _pairs(function, arrays):
-        place = f"{function.name}: {one.name}"
-        signature = f"{one.name}: {_type_text(one)}"
         if array.ndim != len(one.shape):
-            raise ShapeError(compose(f"{place} has rank {array.ndim} (shape {_shape_text(array.shape)}), not {len(one.shape)}", signature))
+            raise ShapeError(
+                compose(
+                    f"{function.name}: {one.name} has rank {array.ndim} (shape {_shape_text(array.shape)}), not {len(one.shape)}",
+                    f"{one.name}: {_type_text(one)}",
+                )
+            )
         for axis, (size, length) in enumerate(zip(one.shape, array.shape, strict=True)):
-            if not symbols(size) <= dims.keys():
-                continue
-            expected = evaluate(size, dims)
-            if length != expected:
-                reasons = [f"{symbol} = {dims[symbol]} by {origin[symbol]}" for symbol in sorted(symbols(size))]
+            if symbols(size) <= dims.keys() and length != evaluate(size, dims):
                 raise ShapeError(
                     compose(
-                        f"{place} has length {length} on axis {axis}, not {expected} (shape {_shape_text(array.shape)})",
-                        signature,
-                        *reasons,
+                        f"{function.name}: {one.name} has length {length} on axis {axis}, not {evaluate(size, dims)} "
+                        f"(shape {_shape_text(array.shape)})",
+                        f"{one.name}: {_type_text(one)}",
+                        *(f"{symbol} = {dims[symbol]} by {origin[symbol]}" for symbol in sorted(symbols(size))),
                     )
                 )
     return dict(dims)
@@ -324,14 +328,12 @@ def _pairs(function: ExportedFunction, arrays: Sequence[Array]) -> list[tuple[Ar
     return list(zip(function.inputs, arrays, strict=True))
 
 
-def _aligned(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
-    """A new array whose elements start at a multiple of 64 bytes."""
-    size = dtype.itemsize
-    for length in shape:
-        size *= length
-    memory = np.empty(size + WORK_ALIGN, np.uint8)
-    start = -_address(memory) % WORK_ALIGN
-    return memory[start : start + size].view(dtype).reshape(shape)
+def _aligned(shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[Array, int]:
+    """A new array whose elements start at a multiple of 64 bytes, and its address."""
+    memory = np.empty(math.prod(shape) * dtype.itemsize + WORK_ALIGN, np.uint8)
+    address = _address(memory)
+    start = -address % WORK_ALIGN
+    return np.ndarray(tuple(shape), dtype, memory, start), address + start
 
 
 def _address(array: Array) -> int:

@@ -18,6 +18,7 @@ Size = int | str
 """An int, or the text of a size."""
 
 T = TypeVar("T")
+_Evaluation = Callable[[Mapping[str, int]], int]
 
 _OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "add",
@@ -70,23 +71,33 @@ def fold(size: Size, number: Callable[[int], T], name: Callable[[str], T], combi
                 return combine(function, visit(left), visit(right))
         raise ParseError(f"not a size: {size!r}, at {ast.unparse(node)!r}")
 
-    return visit(_parse(str(size)))
-
-
-@lru_cache(maxsize=1024)
-def _parse(text: str) -> ast.expr:
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        tree = ast.parse(str(size).strip(), mode="eval")
     except (SyntaxError, ValueError) as error:
-        raise ParseError(f"not a size: {text!r}") from error
+        raise ParseError(f"not a size: {size!r}") from error
+    return visit(tree.body)
 
 
 def evaluate(size: Size, sizes: Mapping[str, int]) -> int:
     """The value of a size for the given sizes of the symbols."""
-    if isinstance(size, int):
-        return size
-    known = sizes.get(size)  # most sizes are a symbol alone
-    return fold(size, int, sizes.__getitem__, lambda op, a, b: _EVALUATE[op](a, b)) if known is None else known
+    return size if isinstance(size, int) else _function(size)(sizes)
+
+
+@lru_cache(maxsize=1024)
+def _function(text: str) -> _Evaluation:
+    """A size as a function of its symbols: the walk over the text is done once."""
+
+    def number(value: int) -> _Evaluation:
+        return lambda _: value
+
+    def name(symbol: str) -> _Evaluation:
+        return lambda sizes: sizes[symbol]
+
+    def combine(op: str, left: _Evaluation, right: _Evaluation) -> _Evaluation:
+        function = _EVALUATE[op]
+        return lambda sizes: function(left(sizes), right(sizes))
+
+    return fold(text, number, name, combine)
 
 
 @lru_cache(maxsize=1024)

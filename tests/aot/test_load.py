@@ -75,7 +75,7 @@ def test_results_are_new_and_aligned(library: Library) -> None:
     assert first.flags.writeable and first.flags.c_contiguous
 
 
-def _unaligned(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _unaligned(x: np.ndarray[Any, np.dtype[Any]]) -> Any:
     memory = np.zeros(x.nbytes + 1, np.uint8)
     memory[1:] = np.frombuffer(x.tobytes(), np.uint8)
     return memory[1:].view(x.dtype).reshape(x.shape)
@@ -189,8 +189,8 @@ def test_every_element_type_passes_unchanged(build: Callable[..., Any], tmp_path
   %v{k} = load {type}, ptr %a{k}
   store {type} %v{k}, ptr %b{k}"""
     driver = f"define hidden i32 @copy_driver(ptr %dims, ptr %args, ptr %w, ptr %e) nounwind {{{body}\n  ret i32 0\n}}"
-    sides = [tuple(ArgSpec(f"{side}_{dtype}", dtype, ()) for dtype in types) for side in ("in", "out")]
-    function = ExportedFunction("copy", "copy", "value", (), *sides)
+    inputs, outputs = (tuple(ArgSpec(f"{side}_{dtype}", dtype, ()) for dtype in types) for side in ("in", "out"))
+    function = ExportedFunction("copy", "copy", "value", (), inputs, outputs)
     library = load(build((function,), "demo", driver).save(tmp_path / "copy"))
     given = (True, -(2**31), -(2**63), -0.0, 1e300)
     found = library.copy(*given)

@@ -207,14 +207,14 @@ def test_a_manifest_that_lists_a_function_too_many(folder: Path) -> None:
 
 
 def test_bytes_that_are_no_library(demo: Any, tmp_path: Path) -> None:
-    parts = {"object": demo.object, "header": demo.header, "graph": "", "functions": demo.functions, "level": "v2"}
+    parts: dict[str, Any] = {"object": demo.object, "header": demo.header, "graph": "", "functions": demo.functions, "level": "v2"}
     save(tmp_path, "demo", library=b"not a library", **parts)
     with pytest.raises(PackageError, match=r"libdemo\.so cannot be opened as a shared library"):
         load(tmp_path)
 
 
 def test_names_must_be_c_names(demo: Any, tmp_path: Path) -> None:
-    parts = {"library": b"", "object": b"", "header": "", "graph": "", "level": "v2"}
+    parts: dict[str, Any] = {"library": b"", "object": b"", "header": "", "graph": "", "level": "v2"}
     for name in ("my-model", "../up", "1st", "é", ""):
         with pytest.raises(ArgumentError, match="must be a C identifier"):
             save(tmp_path / "x", name, functions=(), **parts)
