@@ -15,6 +15,7 @@ import inspect
 import math
 import os
 from collections.abc import Mapping, Sequence
+from keyword import iskeyword
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -104,11 +105,11 @@ class Library:
         return self._package.content(f"{self.name}.ir").decode()
 
     def __getattr__(self, name: str) -> Function:
-        functions: Mapping[str, Function] = self.__dict__.get("functions", {})
+        functions: Mapping[str, Function] | None = self.__dict__.get("functions")
+        if functions is None:  # not yet constructed, as while it is being copied
+            raise AttributeError(name)
         if name not in functions:
-            raise AttributeError(
-                f"package {self.__dict__.get('manifest', self).name} has no function {name!r}: it has {', '.join(functions)}"
-            )
+            raise AttributeError(f"package {self.name} has no function {name!r}: it has {', '.join(functions)}")
         return functions[name]
 
     def __dir__(self) -> list[str]:
@@ -130,7 +131,7 @@ class Function:
         self._call.argtypes = [*[ctypes.c_int64] * len(record.dims), *by_value, *[ctypes.c_void_p] * (len(record.outputs) + 1)]
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         names = [one.name for one in record.inputs]
-        if all(map(str.isidentifier, names)):
+        if all(name.isidentifier() and not iskeyword(name) for name in names):
             self.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])
         self.__name__ = self.__qualname__ = record.name
         self.__doc__ = _docstring(record)

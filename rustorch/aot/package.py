@@ -104,6 +104,10 @@ def manifest(name: str, level: str, functions: Sequence[ExportedFunction], graph
     for word in (name, *(function.symbol for function in functions)):
         if not (word.isascii() and word.isidentifier()):
             raise ArgumentError(f"package {name!r}: {word!r} names files or C functions, so it must be a C identifier")
+    for function in functions:
+        names = [one.name for one in function.inputs]
+        if len(set(names)) != len(names):
+            raise ArgumentError(f"package {name!r}: two arguments of {function.name} have one name: {', '.join(names)}")
     records = {file: FileRecord.of(content) for file, content in files.items()}
     return Manifest(name, level, tuple(functions), hashlib.sha256(graph.encode()).hexdigest(), records, _producer())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import os
 import subprocess
@@ -211,6 +212,17 @@ def test_documentation(library: Library) -> None:
     assert "int demo_quad(" in library.header
     assert library.graph.startswith("func @demo")
     assert repr(library).startswith("Library demo (x86-64-v2)\n  quad(")
+
+
+def test_arguments_whose_names_are_no_python_names(loaded: Callable[..., Library]) -> None:
+    inputs = (ArgSpec("lambda", "f64", ()), ArgSpec("layers.0.weight", "f64", (2,)))
+    library = loaded(ExportedFunction("f", "f_f", "value", (), inputs, (ArgSpec("r", "f64", (2,)),)))
+    assert library.f(1.0, np.ones(2)).shape == (2,)
+    assert library.f(**{"layers.0.weight": np.ones(2), "lambda": 1.0}).shape == (2,)
+
+
+def test_a_copy_calls_the_same_library(library: Library) -> None:
+    assert copy.copy(library).quad(np.ones(3), 1.0)[0] == 3.0
 
 
 def test_saving_over_a_loaded_package_gives_the_new_code(build: Callable[..., Any], tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +78,12 @@ def test_saving_again_replaces_every_file(folder: Path, demo: Any) -> None:
 
 def test_an_interrupted_save_is_noticed(folder: Path, demo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The manifest is written last: with the new library and the old manifest, the package is refused."""
-    replace = os.replace
+    replace_file = os.replace
 
     def replace_all_but_the_manifest(source: str, target: Path) -> None:
         if target.name == MANIFEST:
             raise OSError("the disk is full")
-        replace(source, target)
+        replace_file(source, target)
 
     monkeypatch.setattr(os, "replace", replace_all_but_the_manifest)
     with pytest.raises(OSError, match="the disk is full"):
@@ -219,6 +220,13 @@ def test_names_must_be_c_names(demo: Any, tmp_path: Path) -> None:
         with pytest.raises(ArgumentError, match="must be a C identifier"):
             save(tmp_path / "x", name, functions=(), **parts)
     assert not (tmp_path / "x").exists()
+
+
+def test_arguments_must_have_names_of_their_own(demo: Any, tmp_path: Path) -> None:
+    quad = demo.functions[0]
+    twice = replace(quad, inputs=(quad.inputs[0], quad.inputs[0]))
+    with pytest.raises(ArgumentError, match="two arguments of quad have one name: x, x"):
+        replace(demo, functions=(twice,)).save(tmp_path / "twice")
 
 
 def test_a_file_is_no_folder(demo: Any, tmp_path: Path) -> None:
