@@ -181,6 +181,21 @@ class Writer:
         self.lines[phis:phis] = [f"  {name} = phi {kind} [{first}, %{before}], [{last}, %{back}]" for kind, name, first, last in rows]
         return after if once else names
 
+    def advance(self, start: str | int, stop: str | int, turn: Callable[[str], str]) -> None:
+        """`i = start; while i < stop: i = turn(i)`."""
+        self.count += 1
+        head, body, end, i = f"head{self.count}", f"body{self.count}", f"end{self.count}", f"%i{self.count}"
+        before = self.block
+        self.do(f"br label %{head}")
+        self.label(head)
+        phi = len(self.lines)
+        self.do(f"br i1 {self.compare('slt', i, stop)}, label %{body}, label %{end}")
+        self.label(body)
+        following = turn(i)
+        self.lines.insert(phi, f"  {i} = phi i64 [{start}, %{before}], [{following}, %{self.block}]")
+        self.do(f"br label %{head}")
+        self.label(end)
+
     def when(self, condition: str, then: Callable[[], Values | None], otherwise: Callable[[], Values | None] = lambda: None,
              kinds: Sequence[str] = ()) -> Values:
         """`if condition: then() else: otherwise()`; both give values of `kinds`."""
@@ -229,11 +244,11 @@ class TileWriter(Writer):
         narrow = self.let(f"trunc i64 {self.least(positive, self.shape.lanes)} to i32")
         return self.let(f"sub i32 {self.let(f'shl i32 1, {narrow}')}, 1")
 
-    def masked_load(self, pointer: str, mask: str) -> str:
-        """The lanes of `mask`, zero elsewhere; the other lanes are not read."""
+    def masked_load(self, pointer: str, mask: str, other: str = "zeroinitializer") -> str:
+        """The lanes of `mask`, those of `other` elsewhere; the other lanes are not read."""
         shape = self.shape
         return self.let(f"call {shape.vector} @llvm.masked.load.{shape.suffix}.p0(ptr {pointer}, i32 {shape.size}, "
-                        f"<{shape.lanes} x i1> {mask}, {shape.vector} zeroinitializer)")
+                        f"<{shape.lanes} x i1> {mask}, {shape.vector} {other})")
 
     def masked_store(self, value: str, pointer: str, mask: str) -> None:
         """Stores the lanes of `mask`; the other lanes are not written."""
@@ -346,12 +361,10 @@ def _masked_end(w: TileWriter, vectors: int, sums: Values, pointers: Values) -> 
     shape = w.shape
     last = w.mask("%last")
     load = [w.mask("%old")] * (vectors - 1) + [w.mask(w.let("and i32 %old, %last"))]
-    totals = []
-    for j, (pointer, total) in enumerate(zip(pointers, sums, strict=True)):
-        mask = load[j % vectors]
-        both = w.let(f"fadd {shape.vector} {total}, {w.masked_load(pointer, mask)}")
-        # A select, not a sum with zero: -0 stays -0.
-        totals.append(w.let(f"select <{shape.lanes} x i1> {mask}, {shape.vector} {both}, {shape.vector} {total}"))
+    # What is masked out reads as -0, the one number whose addition changes nothing.
+    nothing = "<" + ", ".join([f"{shape.scalar} -0.0"] * shape.lanes) + ">"
+    totals = [w.let(f"fadd {shape.vector} {total}, {w.masked_load(pointer, load[j % vectors], nothing)}")
+              for j, (pointer, total) in enumerate(zip(pointers, sums, strict=True))]
     # All loads come before all stores also for speed: a load that touches bytes under a masked store would wait for it.
     for j, (pointer, total) in enumerate(zip(pointers, totals, strict=True)):
         if j % vectors == vectors - 1:

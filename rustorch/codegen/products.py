@@ -49,7 +49,8 @@ def _blocks_bytes(m: int, n: int, k: int, shape: Tiling) -> int:
     """Panels of B and a copied block of A."""
     depth, rows, columns = min(k, shape.block_k), min(m, shape.block_m), min(n, shape.block_n)
     panels = -(-columns // shape.columns) * shape.columns * depth * shape.size
-    block = max(rows * (_lines(depth * shape.size) + _PAD), depth * (_lines(rows * shape.size) + _PAD))
+    by_rows, by_columns = (-(-length // shape.columns) * shape.columns * shape.size + _PAD for length in (depth, rows))
+    block = max(rows * by_rows, depth * by_columns)
     return _lines(panels) + block
 
 
@@ -96,30 +97,51 @@ def gemm_text(dtype: str, target: Target) -> str:
 
 
 def _copy_text(shape: Tiling, symbol: str) -> str:
-    """`dst[i, :] = src[i, :]` for rows of contiguous elements; strides in bytes."""
+    """Copies a matrix of contiguous rows, two vectors of columns (a panel) at a time; strides in bytes.
+
+    Row i of panel p goes to `dst + p * dst_panel + i * dst_row`, with zeros past the last column: those lanes of B are never stored to
+    C, but must not slow the tiles down as denormals would.
+    """
     w = TileWriter(shape)
-    width = shape.lanes * shape.size
-    length = w.mul("%columns", shape.size)
-    whole = w.down(length, width)
+    lanes, width = shape.lanes, shape.lanes * shape.size
 
-    def row(i: str, _: Values) -> None:
-        src, dst = w.at("%src", w.mul(i, "%src_row")), w.at("%dst", w.mul(i, "%dst_row"))
-        w.loop(0, whole, width, lambda j, _: w.store(w.load(w.at(src, j)), w.at(dst, j)))
-        w.loop(whole, length, shape.size, lambda j, _: _copy_one(w, w.at(src, j), w.at(dst, j)))
+    def panel(j: str, carried: Values) -> Values:
+        src, dst, valid = w.at("%src", w.mul(j, shape.size)), carried[0], w.sub("%columns", j)
+        if shape.masked:
+            rows(src, dst, [w.mask(w.first_lanes(w.sub(valid, v * lanes))) for v in range(2)])
+        else:
+            w.when(w.compare("slt", valid, shape.columns), lambda: edge(src, dst, valid), lambda: rows(src, dst, []))
+        return [w.at(dst, "%dst_panel")]
 
-    w.loop(0, "%rows", 1, row)
+    def rows(src: str, dst: str, masks: Values) -> None:
+        def row(i: str, _: Values) -> None:
+            source, target = w.at(src, w.mul(i, "%src_row")), w.at(dst, w.mul(i, "%dst_row"))
+            for v in range(2):
+                piece = w.at(source, v * width)
+                w.store(w.masked_load(piece, masks[v]) if masks else w.load(piece), w.at(target, v * width))
+
+        w.loop(0, "%rows", 1, row)
+
+    def edge(src: str, dst: str, valid: str) -> None:
+        def row(i: str, _: Values) -> None:
+            target = w.at(dst, w.mul(i, "%dst_row"))
+            for v in range(2):
+                w.store("zeroinitializer", w.at(target, v * width))
+
+        w.loop(0, "%rows", 1, row)
+        w.do(f"call void @{symbol}.transpose(i64 {valid}, i64 %rows, ptr {src}, i64 {shape.size}, i64 %src_row, ptr {dst}, i64 %dst_row)")
+
+    w.loop(0, "%columns", shape.columns, panel, [("ptr", "%dst")])
     return w.function(f"internal void @{symbol}.copy(i64 %rows, i64 %columns, ptr noalias %src, i64 %src_row, "
-                      "ptr noalias %dst, i64 %dst_row) noinline")
-
-
-def _copy_one(w: TileWriter, src: str, dst: str) -> None:
-    scalar = w.shape.scalar
-    w.do(f"store {scalar} {w.let(f'load {scalar}, ptr {src}')}, ptr {dst}")
+                      "ptr noalias %dst, i64 %dst_row, i64 %dst_panel) noinline")
 
 
 def _transpose_text(shape: Tiling, symbol: str) -> str:
-    """`dst[j, i] = src[i, j]`, both with contiguous rows, strides in bytes: squares of 16-byte vectors, the last of which overlap."""
-    square = shape.square
+    """`dst[j, i] = src[i, j]`, `dst` with contiguous rows, strides in bytes.
+
+    Where the rows of `src` are contiguous too, by squares of 16-byte vectors, the last of which overlap the ones before.
+    """
+    square, size = shape.square, shape.size
     w = TileWriter(replace(shape, lanes=square))
 
     def squares() -> None:
@@ -127,16 +149,15 @@ def _transpose_text(shape: Tiling, symbol: str) -> str:
 
         def band(i: str, _: Values) -> None:
             i = w.least(i, last_row)
-            src, dst = w.at("%src", w.mul(i, "%src_row")), w.at("%dst", w.mul(i, shape.size))
+            src, dst = w.at("%src", w.mul(i, "%src_row")), w.at("%dst", w.mul(i, size))
 
             def one(j: str, _: Values) -> None:
                 j = w.least(j, last_column)
-                source = w.at(src, w.mul(j, shape.size))
+                source, target = w.at(src, w.mul(j, size)), w.at(dst, w.mul(j, "%dst_row"))
                 lines = []
                 for _r in range(square):
                     lines.append(w.load(source))
                     source = w.at(source, "%src_row")
-                target = w.at(dst, w.mul(j, "%dst_row"))
                 for line in w.transpose(lines):
                     w.store(line, target)
                     target = w.at(target, "%dst_row")
@@ -147,58 +168,41 @@ def _transpose_text(shape: Tiling, symbol: str) -> str:
 
     def elements() -> None:
         def row(i: str, _: Values) -> None:
-            src, dst = w.at("%src", w.mul(i, "%src_row")), w.at("%dst", w.mul(i, shape.size))
-            w.loop(0, "%columns", 1, lambda j, _: _copy_one(w, w.at(src, w.mul(j, shape.size)), w.at(dst, w.mul(j, "%dst_row"))))
+            src, dst = w.at("%src", w.mul(i, "%src_row")), w.at("%dst", w.mul(i, size))
+
+            def one(j: str, _: Values) -> None:
+                value = w.let(f"load {shape.scalar}, ptr {w.at(src, w.mul(j, '%src_col'))}")
+                w.do(f"store {shape.scalar} {value}, ptr {w.at(dst, w.mul(j, '%dst_row'))}")
+
+            w.loop(0, "%columns", 1, one)
 
         w.loop(0, "%rows", 1, row)
 
-    w.when(w.compare("sge", w.least("%rows", "%columns"), square), squares, elements)
-    return w.function(f"internal void @{symbol}.transpose(i64 %rows, i64 %columns, ptr noalias %src, i64 %src_row, "
+    fits = w.compare("sge", w.least("%rows", "%columns"), square)
+    w.when(w.both(fits, w.compare("eq", "%src_col", size)), squares, elements)
+    return w.function(f"internal void @{symbol}.transpose(i64 %rows, i64 %columns, ptr noalias %src, i64 %src_row, i64 %src_col, "
                       "ptr noalias %dst, i64 %dst_row) noinline")
 
 
 def _pack_text(shape: Tiling, symbol: str) -> str:
-    """Copies `b[k, columns]` into panels of two vectors of columns, each panel k rows; strides in bytes.
-
-    Past the last column stands zero: those lanes are never stored to C, but must not slow the tiles down as denormals would.
-    """
+    """Copies `b[k, columns]` into panels of two vectors of columns, each panel k rows, zeros past the last column; strides in bytes."""
     w = TileWriter(shape)
-    size, lanes, width = shape.size, shape.lanes, shape.lanes * shape.size
-    panel_row = 2 * width
+    size, width = shape.size, shape.lanes * shape.size
+    panel_bytes = w.mul("%k", 2 * width)
 
-    def panel(j: str, _: Values) -> None:
-        src, dst = w.at("%src", w.mul(j, "%col")), w.at("%dst", w.mul(w.mul(j, size), "%k"))
-        valid = w.least(w.sub("%columns", j), shape.columns)
-        partial = w.compare("slt", valid, shape.columns)
-        by_vectors = w.compare("eq", "%col", size)
-        if not shape.masked:
-            by_vectors = w.both(by_vectors, w.let(f"xor i1 {partial}, true"))
-        w.when(by_vectors, lambda: vectors(src, dst, valid), lambda: other(src, dst, valid, partial))
+    def panel(j: str, carried: Values) -> Values:
+        dst, valid = carried[0], w.least(w.sub("%columns", j), shape.columns)
+        w.when(w.compare("slt", valid, shape.columns), lambda: clear(dst))
+        w.do(f"call void @{symbol}.transpose(i64 {valid}, i64 %k, ptr {w.at('%src', w.mul(j, '%col'))}, i64 %col, i64 %row, "
+             f"ptr {dst}, i64 {2 * width})")
+        return [w.at(dst, panel_bytes)]
 
-    def vectors(src: str, dst: str, valid: str) -> None:
-        masks = [w.mask(w.first_lanes(w.sub(valid, v * lanes))) for v in range(2)] if shape.masked else []
+    def clear(dst: str) -> None:
+        w.loop(0, panel_bytes, width, lambda i, _: w.store("zeroinitializer", w.at(dst, i)))
 
-        def row(i: str, _: Values) -> None:
-            source, target = w.at(src, w.mul(i, "%row")), w.at(dst, w.mul(i, panel_row))
-            for v in range(2):
-                line = w.at(source, v * width)
-                w.store(w.masked_load(line, masks[v]) if masks else w.load(line), w.at(target, v * width))
-
-        w.loop(0, "%k", 1, row)
-
-    def other(src: str, dst: str, valid: str, partial: str) -> None:
-        w.when(partial, lambda: w.loop(0, w.mul("%k", panel_row), width, lambda i, _: w.store("zeroinitializer", w.at(dst, i))) and None)
-        call = f"call void @{symbol}.transpose(i64 {valid}, i64 %k, ptr {src}, i64 %col, ptr {dst}, i64 {panel_row})"
-        w.when(w.compare("eq", "%row", size), lambda: w.do(call), lambda: elements(src, dst, valid))
-
-    def elements(src: str, dst: str, valid: str) -> None:
-        def row(i: str, _: Values) -> None:
-            source, target = w.at(src, w.mul(i, "%row")), w.at(dst, w.mul(i, panel_row))
-            w.loop(0, valid, 1, lambda j, _: _copy_one(w, w.at(source, w.mul(j, "%col")), w.at(target, w.mul(j, size))))
-
-        w.loop(0, "%k", 1, row)
-
-    w.loop(0, "%columns", shape.columns, panel)
+    copy = f"call void @{symbol}.copy(i64 %k, i64 %columns, ptr %src, i64 %row, ptr %dst, i64 {2 * width}, i64 {panel_bytes})"
+    w.when(w.compare("eq", "%col", size), lambda: w.do(copy),
+           lambda: w.loop(0, "%columns", shape.columns, panel, [("ptr", "%dst")]) and None)
     return w.function(f"internal void @{symbol}.pack(i64 %k, i64 %columns, ptr noalias %src, i64 %row, i64 %col, ptr noalias %dst) noinline")
 
 
@@ -209,10 +213,18 @@ def _strip_text(shape: Tiling, symbol: str) -> str:
     filled = w.pick(wide, shape.columns, shape.lanes)
     last = w.first_lanes(w.sub("%columns", w.sub(filled, shape.lanes)))
     edge = w.compare("slt", "%columns", filled)
+    tiles = [w.pick(wide, f"@{symbol}.tile{rows}x2", f"@{symbol}.tile{rows}x1", "ptr") for rows in shape.rows]
 
-    def tile(rows: int, i: str, a_row: str = "%a_row", c_row: str = "%c_row") -> None:
+    def step(i: str) -> str:
+        left = w.sub("%m", i)
+        # An odd last row is computed twice, as both rows of the lowest tile.
+        odd = w.compare("eq", left, 1)
+        count, function = w.least(left, shape.rows[-1]), tiles[-1]
+        for rows, tile in zip(shape.rows[-2::-1], tiles[-2::-1], strict=True):
+            fits = w.compare("sge", left, rows)
+            count, function = w.pick(fits, rows, count), w.pick(fits, tile, function, "ptr")
+        a_row, c_row = w.pick(odd, 0, "%a_row"), w.pick(odd, 0, "%c_row")
         a, c = w.at("%a", w.mul(i, "%a_row")), w.at("%c", w.mul(i, "%c_row"))
-        function = w.pick(wide, f"@{symbol}.tile{rows}x2", f"@{symbol}.tile{rows}x1", "ptr")
 
         def call(target: str, target_row: str, old: str) -> None:
             w.do(f"call void {function}(i64 %k, ptr {a}, i64 {a_row}, i64 %a_col, ptr %b, i64 %b_row, "
@@ -220,21 +232,15 @@ def _strip_text(shape: Tiling, symbol: str) -> str:
 
         def through_scratch() -> None:
             call("%scratch", str(shape.columns * shape.size), "0")
-            count = w.least(rows, w.sub("%m", i))
             w.do(f"call void @{symbol}.spill(i64 {count}, i64 %columns, ptr %scratch, ptr {c}, i64 %c_row, i32 %old)")
 
         if shape.masked:
             call(c, c_row, "%old")
         else:
             w.when(edge, through_scratch, lambda: call(c, c_row, "%old"))
+        return w.add(i, count)
 
-    done = "0"
-    for rows in shape.rows:
-        start = done
-        done = w.add(start, w.down(w.sub("%m", start), rows))
-        w.loop(start, done, rows, lambda i, _, rows=rows: tile(rows, i))
-    # The last odd row is computed twice, as both rows of the lowest tile.
-    w.when(w.compare("slt", done, "%m"), lambda: tile(shape.rows[-1], done, "0", "0"))
+    w.advance(0, "%m", step)
     return w.function(f"internal void @{symbol}.strip(i64 %m, i64 %columns, i64 %k, ptr %a, i64 %a_row, i64 %a_col, ptr %b, i64 %b_row, "
                       "ptr %c, i64 %c_row, i32 %old, ptr %scratch) noinline")
 
@@ -356,10 +362,10 @@ def _driver_text(shape: Tiling, symbol: str) -> str:
             count = w.least(w.sub("%m", i), _CHUNK)
             c = w.at("%c", w.mul(i, c_row))
             w.when(w.compare("ne", "%accumulate", 0), lambda: w.do(
-                f"call void @{symbol}.transpose(i64 {count}, i64 %n, ptr {c}, i64 {c_row}, ptr {d}, i64 {d_row})"))
+                f"call void @{symbol}.transpose(i64 {count}, i64 %n, ptr {c}, i64 {c_row}, i64 {size}, ptr {d}, i64 {d_row})"))
             w.do(f"call void @{symbol}.blocks(i64 %n, i64 {count}, i64 %k, ptr %b, i64 {b_col}, i64 {b_row}, "
                  f"ptr {w.at('%a', w.mul(i, a_row))}, i64 {a_col}, i64 {a_row}, ptr {d}, i64 {d_row}, i64 %accumulate, ptr %work)")
-            w.do(f"call void @{symbol}.transpose(i64 %n, i64 {count}, ptr {d}, i64 {d_row}, ptr {c}, i64 {c_row})")
+            w.do(f"call void @{symbol}.transpose(i64 %n, i64 {count}, ptr {d}, i64 {d_row}, i64 {size}, ptr {c}, i64 {c_row})")
 
         w.loop(0, "%m", _CHUNK, chunk)
 
@@ -375,14 +381,15 @@ def _block_of_a(w: TileWriter, symbol: str, a: str, mc: str, kc: str, nc: str, c
     A copy pays when many panels read the block again, and when its rows lie a multiple of the page apart (one set of the cache).
     """
     size, row, col = w.shape.size, "%a_row", "%a_col"
+    panel = w.shape.columns * size
     many = w.compare("sgt", nc, 4 * w.shape.columns)
     by_rows, by_columns = w.compare("eq", col, size), w.compare("eq", row, size)
     pays = w.both(many, w.either(by_rows, by_columns))
 
     def copy() -> Values:
         count, length, source_row = w.pick(by_rows, mc, kc), w.pick(by_rows, kc, mc), w.pick(by_rows, row, col)
-        stride = w.add(w.let(f"and i64 {w.add(w.mul(length, size), 63)}, -64"), _PAD)
-        w.do(f"call void @{symbol}.copy(i64 {count}, i64 {length}, ptr {a}, i64 {source_row}, ptr {copy_at}, i64 {stride})")
+        stride = w.add(w.down(w.add(w.mul(length, size), panel - 1), panel), _PAD)
+        w.do(f"call void @{symbol}.copy(i64 {count}, i64 {length}, ptr {a}, i64 {source_row}, ptr {copy_at}, i64 {stride}, i64 {panel})")
         return [copy_at, w.pick(by_rows, stride, size), w.pick(by_rows, size, stride)]
 
     return w.when(pays, copy, lambda: [a, row, col], ["ptr", "i64", "i64"])
