@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from rustorch.autodiff.forms import Expansions, carries, is_followed, no_derivative, scaled
 from rustorch.errors import CompilerBug, GradError, compose
+from rustorch.ir.analysis import live_nodes
 from rustorch.ir.builder import Builder
 from rustorch.ir.graph import Graph, Node, Value
 from rustorch.ir.op import Expanded, Linear, Multilinear, NotDifferentiable, Partials, Rules, Trait, Undefined, Zero
@@ -77,7 +78,8 @@ def value_and_grad(graph: Graph, wrt: Sequence[int], name: str | None = None) ->
 def grad(graph: Graph, wrt: Sequence[int], name: str | None = None) -> Graph:
     """The graph: inputs → gradients of the first output, a floating-point scalar, for inputs `wrt`."""
     joint = value_and_grad(graph, wrt)
-    return Graph(name or f"{graph.name}.grad", joint.inputs, joint.nodes, joint.outputs[len(graph.outputs) :])
+    gradients = joint.outputs[len(graph.outputs) :]
+    return Graph(name or f"{graph.name}.grad", joint.inputs, tuple(live_nodes(joint, gradients)), gradients)
 
 
 def _copied(graph: Graph) -> tuple[Builder, dict[Value, Value]]:
@@ -99,7 +101,8 @@ def _joined(
         if not carries(value):
             raise GradError(compose(f"only floating-point inputs have gradients; input %{value.hint} of {graph.name} is {value.type}"))
     gradients = pullback(b, forward, outputs, cotangents, inputs)
-    return b.build([*outputs, *(g if g is not None else b.const(0, v) for g, v in zip(gradients, inputs, strict=True))], name)
+    joint = b.build([*outputs, *(g if g is not None else b.const(0, v) for g, v in zip(gradients, inputs, strict=True))], name)
+    return Graph(name, joint.inputs, tuple(live_nodes(joint)), joint.outputs)
 
 
 def _check_scalar(graph: Graph) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from rustorch.ir.location import UNKNOWN, Location
 from rustorch.ir.op import OpDef
 from rustorch.ir.types import Type
 
-Attribute = Union[int, float, bool, str, None, Any]
+Attribute = Any
 """int, float, bool, str, size, element type, `Payload`, or a tuple of attributes."""
 
 

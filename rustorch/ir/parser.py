@@ -420,7 +420,7 @@ class _Parser:
             size = self.expression()
             if isinstance(size, float):
                 self.fail("a size is an integer", token)
-            sizes.append(size)  # type: ignore[arg-type]
+            sizes.append(size)
         return tuple(sizes)
 
     # --- values -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,30 @@
+"""Ops that are defined by other ops, replaced by their definition.
+
+After this pass no node is left that code generation cannot lower; `detach` is gone too, so it runs after differentiation.
+
+    %0 = square %x : f32[4]        →        %0 = mul %x, %x : f32[4]
+"""
+
+from __future__ import annotations
+
+from rustorch.ir.builder import Builder
+from rustorch.ir.graph import Graph, Node, Value
+from rustorch.ir.pattern import FunctionRule, Log, rewrite
+from rustorch.passes import dead_code
+
+
+def _expand(b: Builder, node: Node) -> Value | None:
+    if node.op.expand is None:
+        return None
+    result: Value | None = node.op.expand(b, *node.operands, **node.attrs)
+    return result
+
+
+RULES = (FunctionRule("expand", None, _expand),)
+
+
+def run(graph: Graph, log: Log | None = None) -> Graph:
+    """The graph with every definition in place of its op, those inside definitions included."""
+    if all(node.op.expand is None for node in graph.nodes):
+        return graph
+    return dead_code.run(rewrite(graph, RULES, log))
