@@ -70,8 +70,11 @@ bitcast = elementwise(
     attributes=("dtype",),
     cost=0,
     samples=tuple(
-        Sample((lambda s: lambda rng: (Domain(-9, 9).draw(rng, s, (67,)),))(source), {"dtype": target}, False, f"{source} to {target}")
+        Sample(
+            (lambda s, n: lambda rng: (Domain(-9, 9).draw(rng, s, n),))(source, shape), {"dtype": target}, False, f"{source} to {target}"
+        )
         for source, target in ((f32, i32), (i32, f32), (f64, i64), (i64, f64))
+        for shape in ((), (67,), (2, 0))
     ),
     errors=(
         Refusal((f32[3],), {"dtype": i64}, DTypeError, "as many"),

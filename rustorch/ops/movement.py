@@ -421,6 +421,7 @@ concat = movement(
     samples=(
         *_of_every_type((3, 5), {"axis": 0}, operands=2),
         Sample(_draw((67,)), {"axis": 0}, label="one operand"),
+        Sample(_draw((1,), (1,)), {"axis": 0}, label="size 1"),
         Sample(_draw((3, 2), (3, 67), (3, 0)), {"axis": 1}, label="three operands"),
         Sample(_draw((2, 1, 3), (2, 4, 3)), {"axis": 1}, label="middle axis"),
         Sample(_draw((0,), (0,)), {"axis": 0}, label="empty"),

@@ -128,7 +128,7 @@ def check_lowering(op: OpDef, sample: Sample, arrays: tuple[Array, ...]) -> None
     if isinstance(op.lower, Monoid):
         combine, (x,), axes = REGISTRY[op.lower.combine].reference, arrays, sample.attrs["axes"]
         neutral = np.full(expected.shape, op.lower.identity(from_numpy(x.dtype)), x.dtype)
-        rows = np.moveaxis(x, axes, range(len(axes))).reshape(-1, *expected.shape) if x.size else []
+        rows: Any = np.moveaxis(x, axes, range(len(axes))).reshape(-1, *expected.shape) if x.size else []
         with np.errstate(all="ignore"):
             assert_close([np.asarray(reduce(combine, rows, neutral))], [expected], f"{op.name} {sample.label}")
 
