@@ -13,173 +13,23 @@ relocations of code that is not position independent. Unwind tables and debug se
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from rustorch.errors import CompilerBug, Unsupported, compose
-
-PAGE = 0x1000
-
-# e_ident, e_type, e_machine
-IDENT = b"\x7fELF\x02\x01\x01" + bytes(9)  # 64 bits, little-endian, version 1, System V
-ET_REL, ET_DYN = 1, 3
-EM_X86_64 = 62
-
-# Section types, flags, special indices
-SHT_NULL, SHT_PROGBITS, SHT_SYMTAB, SHT_STRTAB, SHT_RELA, SHT_HASH, SHT_DYNAMIC, SHT_NOBITS, SHT_DYNSYM = 0, 1, 2, 3, 4, 5, 6, 8, 11
-SHT_X86_64_UNWIND = 0x70000001
-SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR, SHF_INFO_LINK, SHF_TLS = 0x1, 0x2, 0x4, 0x40, 0x400
-SHN_UNDEF, SHN_LORESERVE, SHN_ABS = 0, 0xFF00, 0xFFF1
-
-# Symbol bindings, types, visibility
-STB_LOCAL, STB_GLOBAL, STB_WEAK = 0, 1, 2
-STT_NOTYPE, STT_SECTION, STT_FILE = 0, 3, 4
-STV_DEFAULT = 0
-
-# Relocations of x86-64
-R_64, R_PC32, R_PLT32, R_RELATIVE, R_GOTPCREL, R_PC64, R_GOTPCRELX, R_REX_GOTPCRELX = 1, 2, 4, 8, 9, 24, 41, 42
-GOT_RELATIVE = frozenset({R_GOTPCREL, R_GOTPCRELX, R_REX_GOTPCRELX})
-PC_RELATIVE = frozenset({R_PC32, R_PLT32, R_PC64}) | GOT_RELATIVE
-POINTER_BYTES = 8
-
-# Segments and dynamic tags
-PT_LOAD, PT_DYNAMIC, PT_GNU_STACK, PT_GNU_RELRO = 1, 2, 0x6474E551, 0x6474E552
-PF_X, PF_W, PF_R = 1, 2, 4
-DT_NULL, DT_HASH, DT_STRTAB, DT_SYMTAB, DT_RELA, DT_RELASZ, DT_RELAENT, DT_STRSZ, DT_SYMENT, DT_SONAME = 0, 4, 5, 6, 7, 8, 9, 10, 11, 14
-DT_RELACOUNT = 0x6FFFFFF9
-
-
-class FileHeader(NamedTuple):
-    """`Elf64_Ehdr`: the first 64 bytes."""
-
-    ident: bytes
-    type: int
-    machine: int
-    version: int
-    entry: int
-    segments_at: int
-    sections_at: int
-    flags: int
-    header_bytes: int
-    segment_bytes: int
-    segments: int
-    section_bytes: int
-    sections: int
-    names_section: int
-
-
-class SectionHeader(NamedTuple):
-    """`Elf64_Shdr`."""
-
-    name: int = 0
-    type: int = SHT_NULL
-    flags: int = 0
-    address: int = 0
-    offset: int = 0
-    size: int = 0
-    link: int = 0
-    info: int = 0
-    align: int = 0
-    entry_bytes: int = 0
-
-
-class SegmentHeader(NamedTuple):
-    """`Elf64_Phdr`."""
-
-    type: int
-    flags: int
-    offset: int = 0
-    address: int = 0
-    physical: int = 0
-    file_bytes: int = 0
-    memory_bytes: int = 0
-    align: int = 0
-
-
-class SymbolEntry(NamedTuple):
-    """`Elf64_Sym`; `info` packs binding and type."""
-
-    name: int = 0
-    info: int = 0
-    visibility: int = STV_DEFAULT
-    section: int = SHN_UNDEF
-    value: int = 0
-    size: int = 0
-
-
-FILE_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
-SECTION_HEADER = struct.Struct("<IIQQQQIIQQ")
-SEGMENT_HEADER = struct.Struct("<IIQQQQQQ")
-SYMBOL = struct.Struct("<IBBHQQ")
-RELA = struct.Struct("<QQq")  # offset; symbol << 32 | type; addend
-DYNAMIC = struct.Struct("<QQ")  # tag; value
-
-
-@dataclass(frozen=True)
-class Section:
-    """A section of an object. `content` is empty where the file holds none (`SHT_NOBITS`)."""
-
-    name: str
-    type: int
-    flags: int
-    align: int
-    size: int
-    content: bytes
-
-    @property
-    def loaded(self) -> bool:
-        """Whether the section is part of the running program."""
-        return bool(self.flags & SHF_ALLOC) and self.type != SHT_X86_64_UNWIND and self.name != ".eh_frame"
-
-
-@dataclass(frozen=True)
-class Symbol:
-    """A symbol of an object; `section` is an index into its sections, or `SHN_UNDEF`."""
-
-    name: str
-    binding: int
-    type: int
-    section: int
-    value: int
-    size: int
-
-    @property
-    def imported(self) -> bool:
-        """Whether another object has to define the symbol."""
-        return self.section == SHN_UNDEF and bool(self.name)
-
-    @property
-    def exported(self) -> bool:
-        """Whether other objects see the symbol."""
-        return self.section != SHN_UNDEF and self.binding != STB_LOCAL
-
-
-@dataclass(frozen=True)
-class Relocation:
-    """A place in a section whose bytes depend on a symbol's address."""
-
-    offset: int
-    type: int
-    symbol: int
-    addend: int
-
-
-@dataclass(frozen=True)
-class Object:
-    """What an object file says. `relocations` are keyed by the index of the section that they change."""
-
-    sections: tuple[Section, ...]
-    symbols: tuple[Symbol, ...]
-    relocations: dict[int, tuple[Relocation, ...]]
-
-
-def read_object(data: bytes) -> Object:
-    """The sections, symbols and relocations of an x86-64 relocatable object."""
-    try:
-        return _read_object(data)
-    except (struct.error, IndexError, ValueError, UnicodeDecodeError) as error:
-        raise CompilerBug(f"linking: these {len(data)} bytes are not an ELF object ({error})") from error
+from rustorch.aot import elf_file as elf
+from rustorch.aot.elf_file import (
+    Object,
+    OutputSection,
+    Section,
+    SegmentHeader,
+    StringTable,
+    Symbol,
+    SymbolEntry,
+    read_object,
+    round_up,
+    write_file,
+)
+from rustorch.errors import CompilerBug, compose
 
 
 def defined_symbols(data: bytes) -> list[str]:
@@ -206,77 +56,7 @@ def relocatable(objects: Sequence[bytes], exports: Sequence[str]) -> bytes:
     return _write_relocatable(_merge(objects, exports))
 
 
-# Reading
-
-
-def _read_object(data: bytes) -> Object:
-    header = FileHeader._make(FILE_HEADER.unpack_from(data, 0))
-    if header.ident[:6] != IDENT[:6] or header.type != ET_REL:
-        raise ValueError("no header of a 64-bit relocatable file")
-    if header.machine != EM_X86_64:
-        raise Unsupported(f"linking objects of ELF machine {header.machine}: only x86-64 ({EM_X86_64}) is linked")
-    headers = [
-        SectionHeader._make(SECTION_HEADER.unpack_from(data, header.sections_at + i * SECTION_HEADER.size)) for i in range(header.sections)
-    ]
-    names = _content(data, headers[header.names_section])
-    sections = tuple(Section(_text(names, h.name), h.type, h.flags, max(h.align, 1), h.size, _content(data, h)) for h in headers)
-    symbols: tuple[Symbol, ...] = ()
-    relocations: dict[int, tuple[Relocation, ...]] = {}
-    for h in headers:
-        if h.type == SHT_SYMTAB:
-            symbols = _read_symbols(_content(data, h), _content(data, headers[h.link]))
-        elif h.type == SHT_RELA:
-            relocations[h.info] = tuple(
-                Relocation(offset, info & 0xFFFFFFFF, info >> 32, addend) for offset, info, addend in RELA.iter_unpack(_content(data, h))
-            )
-    return Object(sections, symbols, relocations)
-
-
-def _read_symbols(table: bytes, names: bytes) -> tuple[Symbol, ...]:
-    entries = map(SymbolEntry._make, SYMBOL.iter_unpack(table))
-    return tuple(Symbol(_text(names, e.name), e.info >> 4, e.info & 0xF, e.section, e.value, e.size) for e in entries)
-
-
-def _content(data: bytes, header: SectionHeader) -> bytes:
-    if header.type in (SHT_NULL, SHT_NOBITS):
-        return b""
-    content = data[header.offset : header.offset + header.size]
-    if len(content) != header.size:
-        raise ValueError("the file ends inside a section")
-    return content
-
-
-def _text(names: bytes, start: int) -> str:
-    return names[start : names.index(b"\0", start)].decode()
-
-
 # Merging: the sections of all objects, sorted into five, and every relocation with its target resolved
-
-
-@dataclass(eq=False)
-class _Output:
-    """A section of the file being written. Address and file offset are the same number in a shared library."""
-
-    name: str
-    type: int
-    flags: int
-    align: int = 1
-    size: int = 0
-    content: bytearray = field(default_factory=bytearray)
-    entry_bytes: int = 0
-    link: str = ""
-    info: int = 0
-    address: int = 0
-    index: int = 0
-
-    def append(self, content: bytes, align: int, size: int) -> int:
-        """Place a piece behind the earlier ones; its offset."""
-        offset = _round_up(self.size, align)
-        self.align = max(self.align, align)
-        self.size = offset + size
-        if self.type != SHT_NOBITS:
-            self.content.extend(bytes(offset - len(self.content)) + content)
-        return offset
 
 
 @dataclass(frozen=True)
@@ -284,7 +64,7 @@ class _Definition:
     """Where a symbol lives in the merged sections."""
 
     symbol: Symbol
-    output: _Output
+    output: OutputSection
     offset: int
 
 
@@ -292,7 +72,7 @@ class _Definition:
 class _Fixup:
     """A relocation of the merged sections."""
 
-    output: _Output
+    output: OutputSection
     offset: int
     type: int
     target: _Definition
@@ -301,7 +81,7 @@ class _Fixup:
 
 @dataclass(frozen=True)
 class _Merged:
-    outputs: tuple[_Output, ...]
+    outputs: tuple[OutputSection, ...]
     definitions: tuple[_Definition, ...]
     fixups: tuple[_Fixup, ...]
     exports: tuple[_Definition, ...]
@@ -310,13 +90,13 @@ class _Merged:
 def _merge(data: Sequence[bytes], exports: Sequence[str]) -> _Merged:
     objects = [read_object(one) for one in data]
     outputs = {
-        ".rodata": _Output(".rodata", SHT_PROGBITS, SHF_ALLOC),
-        ".text": _Output(".text", SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR),
-        ".data.rel.ro": _Output(".data.rel.ro", SHT_PROGBITS, SHF_ALLOC | SHF_WRITE),
-        ".data": _Output(".data", SHT_PROGBITS, SHF_ALLOC | SHF_WRITE),
-        ".bss": _Output(".bss", SHT_NOBITS, SHF_ALLOC | SHF_WRITE),
+        ".rodata": OutputSection(".rodata", elf.SHT_PROGBITS, elf.SHF_ALLOC),
+        ".text": OutputSection(".text", elf.SHT_PROGBITS, elf.SHF_ALLOC | elf.SHF_EXECINSTR),
+        ".data.rel.ro": OutputSection(".data.rel.ro", elf.SHT_PROGBITS, elf.SHF_ALLOC | elf.SHF_WRITE),
+        ".data": OutputSection(".data", elf.SHT_PROGBITS, elf.SHF_ALLOC | elf.SHF_WRITE),
+        ".bss": OutputSection(".bss", elf.SHT_NOBITS, elf.SHF_ALLOC | elf.SHF_WRITE),
     }
-    pieces: dict[tuple[int, int], tuple[_Output, int]] = {}
+    pieces: dict[tuple[int, int], tuple[OutputSection, int]] = {}
     for i, one in enumerate(objects):
         for j, section in enumerate(one.sections):
             if section.loaded:
@@ -338,13 +118,13 @@ def _merge(data: Sequence[bytes], exports: Sequence[str]) -> _Merged:
 def _room(section: Section) -> str:
     """The merged section that a section goes to."""
     constructors = section.name.startswith((".init_array", ".fini_array", ".ctors", ".dtors"))
-    if constructors or section.flags & SHF_TLS or section.type not in (SHT_PROGBITS, SHT_NOBITS):
+    if constructors or section.flags & elf.SHF_TLS or section.type not in (elf.SHT_PROGBITS, elf.SHT_NOBITS):
         raise CompilerBug(f"linking: a section {section.name} of type {section.type:#x} has no place in a library without a runtime")
-    if section.flags & SHF_EXECINSTR:
+    if section.flags & elf.SHF_EXECINSTR:
         return ".text"
-    if not section.flags & SHF_WRITE:
+    if not section.flags & elf.SHF_WRITE:
         return ".rodata"
-    if section.type == SHT_NOBITS:
+    if section.type == elf.SHT_NOBITS:
         return ".bss"
     return ".data.rel.ro" if section.name.startswith(".data.rel.ro") else ".data"
 
@@ -352,14 +132,14 @@ def _room(section: Section) -> str:
 _Key = tuple[int, int]  # object, symbol or section
 
 
-def _define(objects: Sequence[Object], pieces: dict[_Key, tuple[_Output, int]]) -> dict[_Key, _Definition]:
+def _define(objects: Sequence[Object], pieces: dict[_Key, tuple[OutputSection, int]]) -> dict[_Key, _Definition]:
     found: dict[_Key, _Definition] = {}
     for i, one in enumerate(objects):
         for j, symbol in enumerate(one.symbols):
             if (i, symbol.section) in pieces:
                 output, start = pieces[i, symbol.section]
                 found[i, j] = _Definition(symbol, output, start + symbol.value)
-            elif symbol.section >= SHN_LORESERVE and symbol.type != STT_FILE:
+            elif symbol.section >= elf.SHN_LORESERVE and symbol.type != elf.STT_FILE:
                 raise CompilerBug(f"linking: symbol {symbol.name} lies in no section (index {symbol.section:#x})")
     return found
 
@@ -372,16 +152,16 @@ def _visible(definitions: dict[_Key, _Definition]) -> dict[str, _Definition]:
         if not symbol.exported:
             continue
         earlier = visible.get(symbol.name)
-        if earlier and STB_WEAK not in (symbol.binding, earlier.symbol.binding):
+        if earlier and elf.STB_WEAK not in (symbol.binding, earlier.symbol.binding):
             raise CompilerBug(f"linking: {symbol.name} is defined by two objects")
-        if earlier is None or earlier.symbol.binding == STB_WEAK != symbol.binding:
+        if earlier is None or earlier.symbol.binding == elf.STB_WEAK != symbol.binding:
             visible[symbol.name] = definition
     return visible
 
 
 def _resolve(
     objects: Sequence[Object],
-    pieces: dict[_Key, tuple[_Output, int]],
+    pieces: dict[_Key, tuple[OutputSection, int]],
     definitions: dict[_Key, _Definition],
     visible: dict[str, _Definition],
 ) -> list[_Fixup]:
@@ -395,7 +175,7 @@ def _resolve(
             output, start = pieces[i, j]
             for relocation in relocations:
                 symbol = one.symbols[relocation.symbol]
-                target = definitions.get((i, relocation.symbol)) if symbol.binding == STB_LOCAL else visible.get(symbol.name)
+                target = definitions.get((i, relocation.symbol)) if symbol.binding == elf.STB_LOCAL else visible.get(symbol.name)
                 if target:
                     fixups.append(_Fixup(output, start + relocation.offset, relocation.type, target, relocation.addend))
                 elif symbol.name not in undefined:
@@ -409,9 +189,9 @@ def _resolve(
             )
         )
     for fixup in fixups:
-        if fixup.type not in PC_RELATIVE | {R_64}:
+        if fixup.type not in elf.PC_RELATIVE | {elf.R_64}:
             raise CompilerBug(f"linking: relocation {fixup.type} in {fixup.output.name} is not position independent")
-        if fixup.type == R_64 and not fixup.output.flags & SHF_WRITE:
+        if fixup.type == elf.R_64 and not fixup.output.flags & elf.SHF_WRITE:
             raise CompilerBug(f"linking: an address of {fixup.target.symbol.name!r} in the read-only section {fixup.output.name}")
     return fixups
 
@@ -428,133 +208,134 @@ class _LibraryWriter:
 
     def __init__(self, merged: _Merged, soname: str) -> None:
         self.merged = merged
-        self.names = _StringTable()
+        self.names = StringTable()
         self.soname_at = self.names.add(soname)
         self.symbol_names = [self.names.add(definition.symbol.name) for definition in merged.exports]
         # Slots of the global offset table in the order of their first use; code reads an address there.
-        self.slots = list(dict.fromkeys(fixup.target for fixup in merged.fixups if fixup.type in GOT_RELATIVE))
-        self.pointers = [fixup for fixup in merged.fixups if fixup.type == R_64]
+        self.slots = list(dict.fromkeys(fixup.target for fixup in merged.fixups if fixup.type in elf.GOT_RELATIVE))
+        self.pointers = [fixup for fixup in merged.fixups if fixup.type == elf.R_64]
 
     def write(self) -> bytes:
         segments = self.sections()
         sections = [section for _, group in segments for section in group]
         loads = [(flags, group) for flags, group in segments if group]
-        header_bytes = FILE_HEADER.size + SEGMENT_HEADER.size * (len(loads) + 3)
+        header_bytes = elf.FILE_HEADER.size + elf.SEGMENT_HEADER.size * (len(loads) + 3)
         end = header_bytes
         for k, (_, group) in enumerate(loads):
-            end = _round_up(end, PAGE) if k else end
+            end = round_up(end, elf.PAGE) if k else end
             for section in group:
-                section.address = _round_up(end, section.align)
+                section.address = round_up(end, section.align)
                 end = section.address + section.size
         for index, section in enumerate(sections, start=1):
             section.index = index
         self.fill(sections)
         headers = [self.load(flags, group, 0 if k == 0 else None) for k, (flags, group) in enumerate(loads)]
-        return _write_file(ET_DYN, sections, [*headers, *self.marks(segments)])
+        return write_file(elf.ET_DYN, sections, [*headers, *self.marks(segments)])
 
-    def sections(self) -> list[tuple[int, list[_Output]]]:
+    def sections(self) -> list[tuple[int, list[OutputSection]]]:
         """The sections of each segment, with their sizes."""
         own = {output.name: output for output in self.merged.outputs}
         count = len(self.merged.exports) + 1
         relocations = len(self.slots) + len(self.pointers)
         tables = [
-            _Output(".hash", SHT_HASH, SHF_ALLOC, 8, 4 * (2 + _buckets(count) + count), entry_bytes=4, link=".dynsym"),
-            _Output(".dynsym", SHT_DYNSYM, SHF_ALLOC, 8, SYMBOL.size * count, entry_bytes=SYMBOL.size, link=".dynstr", info=1),
-            _Output(".dynstr", SHT_STRTAB, SHF_ALLOC, 1, len(self.names.content)),
-            _Output(".rela.dyn", SHT_RELA, SHF_ALLOC, 8, RELA.size * relocations, entry_bytes=RELA.size, link=".dynsym"),
+            OutputSection(".hash", elf.SHT_HASH, elf.SHF_ALLOC, 8, 4 * (2 + _buckets(count) + count), entry_bytes=4, link=".dynsym"),
+            OutputSection(
+                ".dynsym", elf.SHT_DYNSYM, elf.SHF_ALLOC, 8, elf.SYMBOL.size * count, entry_bytes=elf.SYMBOL.size, link=".dynstr", info=1
+            ),
+            OutputSection(".dynstr", elf.SHT_STRTAB, elf.SHF_ALLOC, 1, len(self.names.content)),
+            OutputSection(
+                ".rela.dyn", elf.SHT_RELA, elf.SHF_ALLOC, 8, elf.RELA.size * relocations, entry_bytes=elf.RELA.size, link=".dynsym"
+            ),
         ]
-        got = _Output(".got", SHT_PROGBITS, SHF_ALLOC | SHF_WRITE, 8, POINTER_BYTES * len(self.slots), entry_bytes=POINTER_BYTES)
+        got = OutputSection(
+            ".got", elf.SHT_PROGBITS, elf.SHF_ALLOC | elf.SHF_WRITE, 8, elf.POINTER_BYTES * len(self.slots), entry_bytes=elf.POINTER_BYTES
+        )
         tags = 10 if relocations else 6
-        dynamic = _Output(".dynamic", SHT_DYNAMIC, SHF_ALLOC | SHF_WRITE, 8, DYNAMIC.size * tags, entry_bytes=DYNAMIC.size, link=".dynstr")
+        dynamic = OutputSection(
+            ".dynamic",
+            elf.SHT_DYNAMIC,
+            elf.SHF_ALLOC | elf.SHF_WRITE,
+            8,
+            elf.DYNAMIC.size * tags,
+            entry_bytes=elf.DYNAMIC.size,
+            link=".dynstr",
+        )
         groups = [
-            (PF_R, [*tables, own.get(".rodata")]),
-            (PF_R | PF_X, [own.get(".text")]),
-            (PF_R | PF_W, [own.get(".data.rel.ro"), got, dynamic]),
-            (PF_R | PF_W, [own.get(".data"), own.get(".bss")]),
+            (elf.PF_R, [*tables, own.get(".rodata")]),
+            (elf.PF_R | elf.PF_X, [own.get(".text")]),
+            (elf.PF_R | elf.PF_W, [own.get(".data.rel.ro"), got, dynamic]),
+            (elf.PF_R | elf.PF_W, [own.get(".data"), own.get(".bss")]),
         ]
         return [(flags, [section for section in group if section and section.size]) for flags, group in groups]
 
-    def load(self, flags: int, group: list[_Output], start: int | None) -> SegmentHeader:
+    def load(self, flags: int, group: list[OutputSection], start: int | None) -> SegmentHeader:
         """The header of a loaded segment; the first one also loads the headers of the file."""
         first = group[0].address if start is None else start
-        in_file = max((one.address + one.size for one in group if one.type != SHT_NOBITS), default=first)
+        in_file = max((one.address + one.size for one in group if one.type != elf.SHT_NOBITS), default=first)
         in_memory = group[-1].address + group[-1].size
         if any(one.name == ".dynamic" for one in group):
-            in_memory = _round_up(in_memory, PAGE)  # the loader protects whole pages
-        return SegmentHeader(PT_LOAD, flags, first, first, first, in_file - first, in_memory - first, PAGE)
+            in_memory = round_up(in_memory, elf.PAGE)  # the loader protects whole pages
+        return SegmentHeader(elf.PT_LOAD, flags, first, first, first, in_file - first, in_memory - first, elf.PAGE)
 
-    def marks(self, segments: list[tuple[int, list[_Output]]]) -> list[SegmentHeader]:
+    def marks(self, segments: list[tuple[int, list[OutputSection]]]) -> list[SegmentHeader]:
         """Where the dynamic section is, what becomes read-only after relocation, and that the stack is not code."""
         relocated = segments[2][1]
         dynamic = relocated[-1]
         at, start = dynamic.address, relocated[0].address
         in_file = at + dynamic.size - start
         return [
-            SegmentHeader(PT_DYNAMIC, PF_R | PF_W, at, at, at, dynamic.size, dynamic.size, dynamic.align),
-            SegmentHeader(PT_GNU_RELRO, PF_R, start, start, start, in_file, _round_up(in_file, PAGE), 1),
-            SegmentHeader(PT_GNU_STACK, PF_R | PF_W, align=16),
+            SegmentHeader(elf.PT_DYNAMIC, elf.PF_R | elf.PF_W, at, at, at, dynamic.size, dynamic.size, dynamic.align),
+            SegmentHeader(elf.PT_GNU_RELRO, elf.PF_R, start, start, start, in_file, round_up(in_file, elf.PAGE), 1),
+            SegmentHeader(elf.PT_GNU_STACK, elf.PF_R | elf.PF_W, align=16),
         ]
 
-    def fill(self, sections: list[_Output]) -> None:
+    def fill(self, sections: list[OutputSection]) -> None:
         """The content of the linker's own tables, and the relocations of the others."""
         by_name = {section.name: section for section in sections}
         by_name[".dynstr"].content = bytearray(self.names.content)
-        by_name[".dynsym"].content = bytearray(SYMBOL.pack(*SymbolEntry()))
+        by_name[".dynsym"].content = bytearray(elf.SYMBOL.pack(*SymbolEntry()))
         for name, definition in zip(self.symbol_names, self.merged.exports, strict=True):
             symbol, output = definition.symbol, definition.output
             entry = SymbolEntry(
-                name, STB_GLOBAL << 4 | symbol.type, STV_DEFAULT, output.index, output.address + definition.offset, symbol.size
+                name, elf.STB_GLOBAL << 4 | symbol.type, elf.STV_DEFAULT, output.index, output.address + definition.offset, symbol.size
             )
-            by_name[".dynsym"].content += SYMBOL.pack(*entry)
+            by_name[".dynsym"].content += elf.SYMBOL.pack(*entry)
         by_name[".hash"].content = _hash_table([definition.symbol.name for definition in self.merged.exports])
         if ".got" in by_name:
             by_name[".got"].content = bytearray(by_name[".got"].size)
-        slot_at = {target: by_name[".got"].address + POINTER_BYTES * k for k, target in enumerate(self.slots)}
+        slot_at = {target: by_name[".got"].address + elf.POINTER_BYTES * k for k, target in enumerate(self.slots)}
         relative = [(slot_at[target], target.output.address + target.offset) for target in self.slots]
         for fixup in self.merged.fixups:
             place = fixup.output.address + fixup.offset
             target = fixup.target.output.address + fixup.target.offset
-            if fixup.type == R_64:
+            if fixup.type == elf.R_64:
                 relative.append((place, target + fixup.addend))
                 continue
-            value = (slot_at[fixup.target] if fixup.type in GOT_RELATIVE else target) + fixup.addend - place
-            struct.pack_into("<q" if fixup.type == R_PC64 else "<i", fixup.output.content, fixup.offset, value)
+            value = (slot_at[fixup.target] if fixup.type in elf.GOT_RELATIVE else target) + fixup.addend - place
+            struct.pack_into("<q" if fixup.type == elf.R_PC64 else "<i", fixup.output.content, fixup.offset, value)
         if relative:
-            by_name[".rela.dyn"].content = bytearray(b"".join(RELA.pack(place, R_RELATIVE, value) for place, value in sorted(relative)))
-        by_name[".dynamic"].content = bytearray(b"".join(DYNAMIC.pack(*tag) for tag in self.tags(by_name)))
+            by_name[".rela.dyn"].content = bytearray(
+                b"".join(elf.RELA.pack(place, elf.R_RELATIVE, value) for place, value in sorted(relative))
+            )
+        by_name[".dynamic"].content = bytearray(b"".join(elf.DYNAMIC.pack(*tag) for tag in self.tags(by_name)))
 
-    def tags(self, by_name: dict[str, _Output]) -> list[tuple[int, int]]:
+    def tags(self, by_name: dict[str, OutputSection]) -> list[tuple[int, int]]:
         tags = [
-            (DT_SONAME, self.soname_at),
-            (DT_HASH, by_name[".hash"].address),
-            (DT_STRTAB, by_name[".dynstr"].address),
-            (DT_STRSZ, by_name[".dynstr"].size),
-            (DT_SYMTAB, by_name[".dynsym"].address),
-            (DT_SYMENT, SYMBOL.size),
+            (elf.DT_SONAME, self.soname_at),
+            (elf.DT_HASH, by_name[".hash"].address),
+            (elf.DT_STRTAB, by_name[".dynstr"].address),
+            (elf.DT_STRSZ, by_name[".dynstr"].size),
+            (elf.DT_SYMTAB, by_name[".dynsym"].address),
+            (elf.DT_SYMENT, elf.SYMBOL.size),
         ]
         if table := by_name.get(".rela.dyn"):
             tags += [
-                (DT_RELA, table.address),
-                (DT_RELASZ, table.size),
-                (DT_RELAENT, RELA.size),
-                (DT_RELACOUNT, table.size // RELA.size),
+                (elf.DT_RELA, table.address),
+                (elf.DT_RELASZ, table.size),
+                (elf.DT_RELAENT, elf.RELA.size),
+                (elf.DT_RELACOUNT, table.size // elf.RELA.size),
             ]
-        return [*tags, (DT_NULL, 0)]
-
-
-class _StringTable:
-    """Names behind each other, each ended by a zero byte; equal names share one place."""
-
-    def __init__(self) -> None:
-        self.content = bytearray(b"\0")
-        self.places = {"": 0}
-
-    def add(self, name: str) -> int:
-        """The offset of a name."""
-        if name not in self.places:
-            self.places[name] = len(self.content)
-            self.content += name.encode() + b"\0"
-        return self.places[name]
+        return [*tags, (elf.DT_NULL, 0)]
 
 
 def _hash_table(names: Sequence[str]) -> bytearray:
@@ -586,19 +367,19 @@ def _buckets(symbols: int) -> int:
 
 
 def _write_relocatable(merged: _Merged) -> bytes:
-    names = _StringTable()
+    names = StringTable()
     for index, output in enumerate(merged.outputs, start=1):
         output.index = index
-    entries = [SymbolEntry(), *(SymbolEntry(info=STT_SECTION, section=output.index) for output in merged.outputs)]
+    entries = [SymbolEntry(), *(SymbolEntry(info=elf.STT_SECTION, section=output.index) for output in merged.outputs)]
     # Locals come before globals (gABI, "Symbol Table"): names that are not exported stay for debuggers and profilers.
-    private = [one for one in merged.definitions if one not in merged.exports and one.symbol.type != STT_SECTION]
+    private = [one for one in merged.definitions if one not in merged.exports and one.symbol.type != elf.STT_SECTION]
     numbers: dict[_Definition, int] = {}
     for definition in (*private, *merged.exports):
         numbers[definition] = len(entries)
         symbol, section = definition.symbol, definition.output.index
-        binding = STB_GLOBAL if definition in merged.exports else STB_LOCAL
+        binding = elf.STB_GLOBAL if definition in merged.exports else elf.STB_LOCAL
         entries.append(
-            SymbolEntry(names.add(symbol.name), binding << 4 | symbol.type, STV_DEFAULT, section, definition.offset, symbol.size)
+            SymbolEntry(names.add(symbol.name), binding << 4 | symbol.type, elf.STV_DEFAULT, section, definition.offset, symbol.size)
         )
     first_global = len(entries) - len(merged.exports)
 
@@ -607,87 +388,23 @@ def _write_relocatable(merged: _Merged) -> bytes:
         number, addend = numbers.get(fixup.target), fixup.addend
         if number is None:
             number, addend = fixup.target.output.index, addend + fixup.target.offset  # the symbol of the section itself
-        relocations.setdefault(fixup.output.name, bytearray()).extend(RELA.pack(fixup.offset, number << 32 | fixup.type, addend))
+        relocations.setdefault(fixup.output.name, bytearray()).extend(elf.RELA.pack(fixup.offset, number << 32 | fixup.type, addend))
 
     sections = list(merged.outputs)
     for output in merged.outputs:
         if table := relocations.get(output.name):
             name = f".rela{output.name}"
-            sections.append(_table(name, SHT_RELA, table, 8, RELA.size, ".symtab", output.index, SHF_INFO_LINK))
-    symbols = bytearray(b"".join(SYMBOL.pack(*entry) for entry in entries))
+            sections.append(_table(name, elf.SHT_RELA, table, 8, elf.RELA.size, ".symtab", output.index, elf.SHF_INFO_LINK))
+    symbols = bytearray(b"".join(elf.SYMBOL.pack(*entry) for entry in entries))
     sections += [
-        _table(".symtab", SHT_SYMTAB, symbols, 8, SYMBOL.size, ".strtab", first_global),
-        _table(".strtab", SHT_STRTAB, names.content),
-        _Output(".note.GNU-stack", SHT_PROGBITS, 0),  # its absence would ask for an executable stack
+        _table(".symtab", elf.SHT_SYMTAB, symbols, 8, elf.SYMBOL.size, ".strtab", first_global),
+        _table(".strtab", elf.SHT_STRTAB, names.content),
+        OutputSection(".note.GNU-stack", elf.SHT_PROGBITS, 0),  # its absence would ask for an executable stack
     ]
-    return _write_file(ET_REL, sections, [])
+    return write_file(elf.ET_REL, sections, [])
 
 
 def _table(
     name: str, type: int, content: bytearray, align: int = 1, entry_bytes: int = 0, link: str = "", info: int = 0, flags: int = 0
-) -> _Output:
-    return _Output(name, type, flags, align, len(content), content, entry_bytes, link, info)
-
-
-# Both kinds of file
-
-
-def _write_file(kind: int, sections: Sequence[_Output], segments: Sequence[SegmentHeader]) -> bytes:
-    """The bytes of a file: header, segment headers, sections, section headers.
-
-    Sections with an address stand at the offset of that number; the others follow each other.
-    """
-    file = bytearray(FILE_HEADER.size + SEGMENT_HEADER.size * len(segments))
-    names = _StringTable()
-    name_section = _Output(".shstrtab", SHT_STRTAB, 0)
-    every = [*sections, name_section]
-    numbers = {section.name: index for index, section in enumerate(every, start=1)}
-    name_at = [names.add(section.name) for section in every]
-    name_section.content, name_section.size = names.content, len(names.content)
-    headers = [SectionHeader()]
-    for name, section in zip(name_at, every, strict=True):
-        offset = section.address or _round_up(len(file), section.align)
-        if section.type != SHT_NOBITS:
-            file.extend(bytes(offset - len(file)) + section.content)
-        headers.append(
-            SectionHeader(
-                name,
-                section.type,
-                section.flags,
-                section.address,
-                offset,
-                section.size,
-                numbers.get(section.link, 0),
-                section.info,
-                section.align,
-                section.entry_bytes,
-            )
-        )
-    file.extend(bytes(_round_up(len(file), 8) - len(file)))
-    header = FileHeader(
-        IDENT,
-        kind,
-        EM_X86_64,
-        1,
-        0,
-        FILE_HEADER.size if segments else 0,
-        len(file),
-        0,
-        FILE_HEADER.size,
-        SEGMENT_HEADER.size if segments else 0,
-        len(segments),
-        SECTION_HEADER.size,
-        len(headers),
-        len(headers) - 1,
-    )
-    FILE_HEADER.pack_into(file, 0, *header)
-    file[FILE_HEADER.size : FILE_HEADER.size + SEGMENT_HEADER.size * len(segments)] = _pack(SEGMENT_HEADER, segments)
-    return bytes(file + _pack(SECTION_HEADER, headers))
-
-
-def _pack(layout: struct.Struct, records: Iterable[tuple[object, ...]]) -> bytes:
-    return b"".join(layout.pack(*record) for record in records)
-
-
-def _round_up(value: int, align: int) -> int:
-    return -(-value // align) * align
+) -> OutputSection:
+    return OutputSection(name, type, flags, align, len(content), content, entry_bytes, link, info)

@@ -84,7 +84,7 @@ def c_header(name: str, functions: Sequence[ExportedFunction], level: str = "") 
         " *\n"
         " * The functions are pure and reentrant: they allocate nothing and keep nothing. Arrays are C-contiguous and aligned to\n"
         f" * their element type; outputs overlap no input. `work` is {WORK_ALIGN}-byte aligned, one per thread; it may be null where\n"
-        " * no bytes are needed. The result is RT_OK or one of the codes below, and then the outputs are unspecified. */\n"
+        " * no bytes are needed. The result is RT_OK, or a code below: then the outputs are unspecified. */\n"
         f"#ifndef {guard}_H\n#define {guard}_H\n\n#include <stddef.h>\n#include <stdint.h>\n",
         _PROLOGUE,
         f"#define {guard}_ABI_VERSION {ABI}\n",
