@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Any, Union
+from typing import Any
 
 from rustorch.errors import CompilerBug
 from rustorch.ir.types import Type
@@ -106,7 +106,7 @@ class NotDifferentiable:
     why: str
 
 
-Derivative = Union[Partials, Linear, Multilinear, Rules, Zero, Undefined, Expanded]
+Derivative = Partials | Linear | Multilinear | Rules | Zero | Undefined | Expanded
 
 
 # --- Lowering: what code generation needs to know ---------------------------------------------------------------------
@@ -129,7 +129,7 @@ class Monoid:
 class IndexMap:
     """Movement: `access(result_type, operand_types, attrs)` says where result element (i0, i1, …) is read.
 
-    It gives, per operand axis, `(result axis or None, stride, offset)`: operand index = stride * i[axis] + offset
+    It gives, per operand and operand axis, `(result axis or None, stride, offset)`: operand index = stride * i[axis] + offset
     (None: the index is `offset`). Only for movement of a single operand where this is affine.
     """
 
@@ -150,7 +150,7 @@ class Never:
     why: str
 
 
-Lowering = Union[SameName, Monoid, IndexMap, Nest, Never]
+Lowering = SameName | Monoid | IndexMap | Nest | Never
 
 
 # --- Names users know, samples and refusals ---------------------------------------------------------------------------

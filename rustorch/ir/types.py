@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -171,7 +171,7 @@ class BufferType:
     __repr__ = __str__
 
 
-Type = Union[TensorType, VectorType, BufferType, DType]
+Type = TensorType | VectorType | BufferType | DType
 
 
 def element(type_: Type) -> DType:
