@@ -158,6 +158,33 @@ def attribute_text(value: Attribute, type_text: Callable[[Type], str] = str, siz
     raise CompilerBug(f"an attribute of {type(value).__name__} has no text: {value!r}")
 
 
+class Names(dict[Value, str]):
+    """The names of values, with the percent sign: hints made unique, numbers for values without a hint."""
+
+    def __init__(self, hints: bool = True) -> None:
+        super().__init__()
+        self.hints = hints
+        self.taken: dict[str, int] = {}
+        self.numbered = 0
+
+    def define(self, value: Value) -> str:
+        """The name of a value; the first call for it decides."""
+        known = self.get(value)
+        if known is not None:
+            return known
+        if self.hints and value.hint:
+            base = name = value.hint if _PLAIN_NAME.fullmatch(value.hint) else "_" + re.sub(r"\W", "_", value.hint)
+            while name in self.taken:  # the counter makes many equal hints cost linear time
+                self.taken[base] += 1
+                name = f"{base}_{self.taken[base]}"
+            self.taken[name] = 0
+        else:
+            name = str(self.numbered)
+            self.numbered += 1
+        self[value] = f"%{name}"
+        return self[value]
+
+
 # --- The printer ------------------------------------------------------------------------------------------------------
 
 
@@ -167,9 +194,8 @@ class _Printer:
     def __init__(self, graph: Graph, hints: bool, locations: bool) -> None:
         self.graph, self.hints, self.locations = graph, hints, locations
         self.bare = bare_constants(graph)
-        self.names: dict[Value, str] = {}
-        self.taken: dict[str, int] = {}
-        self.numbered = 0
+        self.names = Names(hints)
+        self.name = self.names.define
         self.types: dict[Type, str] = {}
         self.symbols: dict[str, str] = {}
 
@@ -228,26 +254,6 @@ class _Printer:
 
     def parameters(self, values: Iterable[Value]) -> str:
         return ", ".join([f"{self.name(v)}: {self.type(v.type)}" for v in values])
-
-    def name(self, value: Value) -> str:
-        """A new name for a value at its definition: its hint made unique, or the next number."""
-        known = self.names.get(value)
-        if known is not None:
-            return known
-        hint = value.hint if self.hints else ""
-        if not hint:
-            name = f"%{self.numbered}"
-            self.numbered += 1
-        else:
-            base = hint if _PLAIN_NAME.fullmatch(hint) else "_" + re.sub(r"\W", "_", hint)
-            hint = base
-            while hint in self.taken:  # the counter makes many equal hints cost linear time
-                self.taken[base] += 1
-                hint = f"{base}_{self.taken[base]}"
-            self.taken[hint] = 0
-            name = f"%{hint}"
-        self.names[value] = name
-        return name
 
     def attribute(self, value: Attribute) -> str:
         return attribute_text(value, self.type, self.size)
