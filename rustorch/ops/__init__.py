@@ -1,6 +1,18 @@
 """The vocabulary: importing this package registers every op."""
 
-from rustorch.ops import constant, contraction, conversion, elementwise, indexing, logic, movement, random, reduction
+from rustorch.ops import constant, contraction, conversion, elementwise, indexing, logic, loop, movement, random, reduction
 from rustorch.ops.interpret import interpret
 
-__all__ = ["constant", "contraction", "conversion", "elementwise", "indexing", "interpret", "logic", "movement", "random", "reduction"]
+__all__ = [
+    "constant",
+    "contraction",
+    "conversion",
+    "elementwise",
+    "indexing",
+    "interpret",
+    "logic",
+    "loop",
+    "movement",
+    "random",
+    "reduction",
+]

@@ -11,7 +11,6 @@ import numpy as np
 
 from rustorch.autodiff.jvp import jvp
 from rustorch.autodiff.vjp import vjp
-from rustorch.compiler import compile_graph
 from rustorch.ir.analysis import digest
 from rustorch.ir.builder import Builder
 from rustorch.ir.dims import symbol
@@ -225,24 +224,3 @@ def check_second_order(op: OpDef, sample: Sample, arrays: tuple[Array, ...]) -> 
     behind = interpret(gradients, [*moved(arrays, wrt, along, -STEP), *cotangents])
     quotient = (inner(ahead, weights) - inner(behind, weights)) / (2 * STEP)
     np.testing.assert_allclose(inner(curvature, along), quotient, rtol=1e-5, atol=1e-6, err_msg=f"{op.name} {sample.label}")
-
-
-# --- Native code ------------------------------------------------------------------------------------------------------
-
-
-def check_compiled(op: OpDef) -> None:
-    """All samples of an op in one compiled graph give the reference's numbers."""
-    b = Builder()
-    given: list[Array] = []
-    outputs: list[Value] = []
-    labels: list[str] = []
-    expected: list[Array] = []
-    for sample, arrays in samples(op):
-        results = b.emit(op, [b.input(type_of(a)) for a in arrays], sample.attrs)
-        given += arrays
-        outputs += results
-        labels += [sample.label] * len(results)
-        expected += interpret(graph_of(op, arrays, sample.attrs), arrays)
-    actual = compile_graph(verify(b.build(outputs, op.name))).run(given)
-    for label, got, want in zip(labels, actual, expected, strict=True):
-        assert_close([got], [want], f"{op.name} {label}")

@@ -68,8 +68,3 @@ SMOOTH = [op for op in OPS if checks.smooth(op)]
 def test_derivatives(op: OpDef, check: Callable[..., Any]) -> None:
     for sample, arrays in checks.smooth(op):
         check(op, sample, arrays)
-
-
-@every_op
-def test_compiled_is_the_reference(op: OpDef) -> None:
-    checks.check_compiled(op)
