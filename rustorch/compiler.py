@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rustorch.artifact import Artifact
+from rustorch.codegen.assemble import assemble
+from rustorch.codegen.expand import expand_math
+from rustorch.codegen.generate import Generated, generate
+from rustorch.codegen.products import gemm_symbol, gemm_text
+from rustorch.codegen.target import Target, target
+from rustorch.config import config
+from rustorch.errors import CompilerBug, UserError, compose
 from rustorch.ir.analysis import digest
 from rustorch.ir.graph import Graph
+from rustorch.ir.printer import to_text
+from rustorch.ir.verifier import verify
 from rustorch.ops.interpret import interpret
+from rustorch.passes import canonicalize, dead_code, inline, simplify
+from rustorch.runtime.executable import Executable
+from rustorch.runtime.loader import Loaded, load
 
 Array = np.ndarray[Any, Any]
+Pass = Callable[[Graph], Graph]
+
+PIPELINE: tuple[tuple[str, Pass, str], ...] = (
+    ("inline", inline.run, "composite ops become the ops that define them; `detach` goes"),
+    ("canonicalize", canonicalize.run, "one spelling per meaning"),
+    ("simplify", simplify.run, "each step lowers cost"),
+    ("dead_code", dead_code.run, "no node without a reader"),
+)
+"""Name, pass, contract. Code generation follows: fuse, lower, expand_math, memory_plan, emit."""
+
+ORDER: tuple[tuple[str, str, str], ...] = (
+    ("inline", "canonicalize", "rules are written for ops that have no definition by others"),
+    ("canonicalize", "simplify", "rules are written against canonical form"),
+    ("simplify", "dead_code", "rules leave nodes without readers"),
+)
+"""(before, after, why), checked when this module is imported."""
+
+
+def _check_order() -> None:
+    names = [name for name, _, _ in PIPELINE]
+    for before, after, why in ORDER:
+        if names.index(before) > names.index(after):
+            raise CompilerBug(f"pass {before} must come before {after}: {why}")
+
+
+_check_order()
 
 
 @dataclass
@@ -36,18 +76,53 @@ class Compiled:
     """A compiled graph: `run` takes the inputs as arrays and gives the outputs."""
 
     graph: Graph
+    name: str
     kernels: int = 0
     seconds: float = 0.0
     artifact: Artifact | None = None
-    stages: dict[str, str] = field(default_factory=dict)
+    executable: Executable | None = None
+    times: dict[str, float] = field(default_factory=dict)
+    """Seconds per pass."""
 
-    def run(self, arrays: Sequence[Array]) -> list[Array]:
-        """The outputs for these inputs (each of the input's element type and shape)."""
-        return interpret(self.graph, list(arrays))
+    def run(self, arrays: Sequence[Array], outputs: Sequence[Array] | None = None) -> list[Array]:
+        """The outputs for these inputs (each of the input's element type and shape), in new arrays or in `outputs`."""
+        if self.executable is None:
+            return interpret(self.graph, list(arrays))
+        return self.executable.run(arrays, outputs)
 
 
 _compiled: dict[str, Compiled] = {}
+_products: dict[str, Loaded] = {}
 _lock = threading.RLock()
+
+
+def lowered(graph: Graph, times: dict[str, float] | None = None) -> list[tuple[str, Graph]]:
+    """The graph after each pass of the pipeline, by the pass's name."""
+    stages: list[tuple[str, Graph]] = []
+    for name, run, _ in PIPELINE:
+        start = time.perf_counter()
+        try:
+            graph = run(graph)
+            if config.verify:
+                verify(graph, name)
+        except UserError as error:
+            raise CompilerBug(compose(f"pass {name} failed on @{graph.name}", str(error), dumped(graph))) from error
+        if times is not None:
+            times[name] = time.perf_counter() - start
+        stages.append((name, graph))
+    return stages
+
+
+def dumped(graph: Graph) -> str:
+    """Where the text of a graph was written for a bug report."""
+    folder = Path(config.dump) if config.dump else Path("/tmp")
+    path = folder / f"rustorch-{digest(graph)[:12]}.ir"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(to_text(graph, locations=True))
+    except OSError as error:
+        return f"the graph could not be written: {error}"
+    return f"the graph is in {path}"
 
 
 def compile_graph(graph: Graph) -> Compiled:
@@ -58,10 +133,64 @@ def compile_graph(graph: Graph) -> Compiled:
         if known is not None:
             statistics.hits += 1
             return known
-        start = time.perf_counter()
-        compiled = Compiled(graph)
-        compiled.seconds = time.perf_counter() - start
+        compiled = _compile(graph, key)
         statistics.compiles += 1
+        statistics.kernels += compiled.kernels
         statistics.seconds += compiled.seconds
         _compiled[key] = compiled
-        return compiled
+    if config.logs("compile") or compiled.seconds > 1.0:
+        print(f"rustorch: compiled @{graph.name} in {compiled.seconds:.2f} s, {compiled.kernels} kernels", file=sys.stderr)
+    return compiled
+
+
+def _compile(graph: Graph, key: str) -> Compiled:
+    start = time.perf_counter()
+    name = graph.name if graph.name.isidentifier() else "graph"
+    compiled = Compiled(graph, name)
+    if not config.eager:
+        simplified = lowered(graph, compiled.times)[-1][1]
+        goal = target(config.isa)
+        before = time.perf_counter()
+        generated = generate_code(simplified, f"rt_{key[:16]}", goal)
+        compiled.times["codegen"] = time.perf_counter() - before
+        before = time.perf_counter()
+        compiled.artifact = generated.artifact()
+        compiled.times["assemble"] = time.perf_counter() - before
+        before = time.perf_counter()
+        loaded = load(compiled.artifact.object, [compiled.artifact.symbol], imports(generated.products, goal))
+        compiled.executable = Executable(compiled.artifact, loaded)
+        compiled.times["load"] = time.perf_counter() - before
+        compiled.kernels = compiled.artifact.kernels
+    compiled.seconds = time.perf_counter() - start
+    return compiled
+
+
+def generate_code(graph: Graph, symbol: str, goal: Target) -> Generated:
+    """Code for a simplified graph; a failure names the graph."""
+    try:
+        return generate(graph, symbol, goal)
+    except (AssertionError, KeyError, IndexError, UserError) as error:
+        raise CompilerBug(compose(f"code generation failed on @{graph.name}: {error!r}", dumped(graph))) from error
+
+
+def imports(products: Sequence[str], goal: Target) -> Mapping[str, int]:
+    """Addresses of the shared matrix products, each compiled once per process."""
+    found: dict[str, int] = {}
+    for dtype in products:
+        symbol = gemm_symbol(dtype, goal)
+        if symbol not in _products:
+            _products[symbol] = load(assemble(gemm_text(dtype, goal), goal), [symbol])
+        found[symbol] = _products[symbol].address(symbol)
+    return found
+
+
+def stages(graph: Graph) -> dict[str, str]:
+    """Text of a graph at every stage: each pass, then fused, loop, llvm, asm."""
+    texts = {name: to_text(g, locations=True) for name, g in lowered(graph)}
+    goal = target(config.isa)
+    generated = generate_code(lowered(graph)[-1][1], graph.name, goal)
+    texts["loop"] = "\n".join(to_text(kernel.graph) for kernel in generated.kernels)
+    texts["expanded"] = "\n".join(to_text(expand_math(kernel.graph, goal)) for kernel in generated.kernels)
+    texts["llvm"] = generated.llvm
+    texts["asm"] = generated.assembly()
+    return texts

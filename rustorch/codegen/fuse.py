@@ -119,7 +119,11 @@ class _Fuser:
     def run(self) -> Plan:
         self._mark_memory()
         for node in self.nodes:
-            if node.op.has(Trait.CONSTANT) or (is_virtual(node) and node.result not in self.plan.memory):
+            if not node.operands:  # constants and iota: made where they are read
+                if node.result in self.plan.memory:
+                    self._copy(node)
+                continue
+            if is_virtual(node) and node.result not in self.plan.memory:
                 continue
             if node.op.name in _OWN_STEP and not (node.op.name == "reshape" and is_virtual(node)):
                 self._own_step(node)
@@ -153,13 +157,18 @@ class _Fuser:
                 self._require(node.operands[0], True)
             elif name == "scatter_add":
                 for operand in node.operands:
-                    self._require(operand, True)
+                    if not self._is_number(operand):
+                        self._require(operand, True)
 
     def _require(self, value: Value, through_view: bool) -> None:
         """The value (or, if a view of it will do, its base) must be in memory."""
         base = self.plan.view(value).base if through_view else value
         if not self.plan.in_memory(base):
             self.plan.memory[base] = None
+
+    def _is_number(self, value: Value) -> bool:
+        node = self.plan.producers.get(self.plan.view(value).base)
+        return node is not None and node.op.name == "const"
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
@@ -197,9 +206,9 @@ class _Fuser:
         return step
 
     def _copy(self, node: Node) -> None:
-        """A movement node whose result must be in memory."""
-        step = self._writer(node.operands[0])
-        step.shape = squeeze(tensor(node.result).shape)
+        """A movement node or a constant whose result must be in memory."""
+        step = self._step("kernel", squeeze(tensor(node.result).shape), reason="copies for a reader that needs memory")
+        self._depend(step, node.operands)
         step.nodes.append(node)
         step.stores.append(Store(node.result, node.result))
         self.home[node.result] = step
@@ -307,7 +316,7 @@ class _Fuser:
             stored = {s.target for s in step.stores}
             for node in step.nodes:
                 for value in node.results:
-                    if value in self.plan.memory and value not in stored and not is_virtual(node):
+                    if value in self.plan.memory and value not in stored:
                         step.stores.append(Store(value, value))
 
     def _write_outputs(self) -> None:

@@ -48,7 +48,7 @@ class Space:
     def __init__(self, plan: Plan, step: Step) -> None:
         self.plan, self.step = plan, step
         self.shape, self.reduced = step.shape, step.reduced
-        self.copies = {node.result for node in step.nodes if is_virtual(node)}
+        self.copies = {node.result for node in step.nodes if is_virtual(node) or not node.operands}
         self.members = {v for node in step.nodes for v in node.results} - self.copies
         self.stores: dict[Store, Access] = {}
         self.gathers: dict[Node, tuple[Access, Size, Size]] = {}
@@ -79,8 +79,8 @@ class Space:
         if seen.base in self.members:
             return seen.base
         node = self.plan.producers.get(seen.base)
-        if node is not None and not self.plan.in_memory(seen.base):
-            if node.op.name == "const":
+        if node is not None and (through or not self.plan.in_memory(seen.base)):
+            if node.op.name == "const" and isinstance(node.attrs["value"], (int, float, bool)):
                 return Static(node.attrs["value"], tensor(seen.base).dtype)
             if node.op.name == "iota":
                 return Iota(self._iota(node, seen.reads, value), tensor(seen.base).dtype)

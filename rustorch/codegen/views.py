@@ -78,7 +78,8 @@ def access(node: Node) -> tuple[AxisRead, ...]:
         return tuple(AxisRead(None, 0, 0) if s == 1 else AxisRead(next(after), 1, 0) for s in tensor(node.operands[0]).shape)
     assert isinstance(node.op.lower, IndexMap)
     types = tuple(v.type for v in node.operands)
-    return tuple(AxisRead(*read) for read in node.op.lower.access(node.result.type, types, node.attrs))
+    (reads,) = node.op.lower.access(node.result.type, types, node.attrs)
+    return tuple(AxisRead(*read) for read in reads)
 
 
 def compose(reads: tuple[AxisRead, ...], inner: tuple[AxisRead, ...]) -> tuple[AxisRead, ...]:

@@ -12,7 +12,7 @@ from rustorch.ir.builder import Builder
 from rustorch.ir.dims import Size, product
 from rustorch.ir.dtypes import INTS, NUMBERS, bool_, f32, f64, i64
 from rustorch.ir.graph import Value
-from rustorch.ir.op import REGISTRY, Internal, Linear, Nest, OpDef, Refusal, Rules, Sample, Undefined, Zero
+from rustorch.ir.op import REGISTRY, Internal, Linear, Never, OpDef, Refusal, Rules, Sample, Undefined, Zero
 from rustorch.ir.types import DType, TensorType, Type, element
 from rustorch.ops.family import (
     Array,
@@ -245,7 +245,22 @@ def _place_type(name: str) -> Any:
     return infer
 
 
-def _place(name: str, doc: str, reference: Any) -> OpDef:
+def _first_place(extreme: str) -> Any:
+    """The smallest index at which the extreme stands; a NaN makes the extreme NaN, and stands where x differs from itself."""
+
+    def expand(b: Builder, x: Value, axis: int) -> Value:
+        shape = tensor("place", x.type).shape
+        others = tuple(a for a in range(len(shape)) if a != axis)
+        best = b.emit(REGISTRY[extreme], (x,), {"axes": (axis,)})[0]
+        hit = b.or_(b.eq(x, b.broadcast_to(best, shape=shape, dims=others)), b.ne(x, x))
+        places = b.iota(type=TensorType(i64, shape), axis=axis)
+        first: Value = b.reduce_min(b.select(hit, places, _largest(i64)), axes=(axis,))
+        return first
+
+    return expand
+
+
+def _place(name: str, doc: str, extreme: str, reference: Any) -> OpDef:
     def batch(b: Builder, operands: Sequence[Value], batched: Sequence[bool], attrs: dict[str, Any]) -> tuple[Value, ...]:
         return b.emit(REGISTRY[name], operands, {"axis": attrs["axis"] + 1})
 
@@ -261,8 +276,9 @@ def _place(name: str, doc: str, reference: Any) -> OpDef:
         reference=reference,
         derivative=Zero("a place is constant between jumps"),
         batch=batch,
-        lower=Nest(name),
+        lower=Never("it is expanded into a search for the extreme"),
         attributes=("axis",),
+        expand=_first_place(extreme),
         samples=(
             *(Sample(draw(d, (67,)), {"axis": 0}, d is f64, f"{d}[67]") for d in NUMBERS),
             *(
@@ -284,10 +300,16 @@ def _place(name: str, doc: str, reference: Any) -> OpDef:
 
 
 argmax = _place(
-    "argmax", "The first index of the largest element along `axis`; the first NaN wins.", lambda x, axis: np.argmax(x, axis=axis)
+    "argmax",
+    "The first index of the largest element along `axis`; the first NaN wins.",
+    "reduce_max",
+    lambda x, axis: np.argmax(x, axis=axis),
 )
 argmin = _place(
-    "argmin", "The first index of the smallest element along `axis`; the first NaN wins.", lambda x, axis: np.argmin(x, axis=axis)
+    "argmin",
+    "The first index of the smallest element along `axis`; the first NaN wins.",
+    "reduce_min",
+    lambda x, axis: np.argmin(x, axis=axis),
 )
 
 # --- Truth and bits ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,246 @@
+"""From a simplified tensor graph to an artifact: fuse, lower, expand math, plan memory, emit, assemble."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rustorch.artifact import Artifact, ArgSpec
+from rustorch.codegen.assemble import assemble, assembly
+from rustorch.codegen.contraction import group_sizes, grouped_strides, operand_axes
+from rustorch.codegen.emit_driver import Call, DriverEmitter, KernelCall, MatrixOperand, ProductCall
+from rustorch.codegen.emit_llvm import emit_kernel
+from rustorch.codegen.expand import expand_math
+from rustorch.codegen.fuse import Plan, Step, fuse
+from rustorch.codegen.lower import Lowered, lower_fill, lower_kernel, lower_scatter
+from rustorch.codegen.memory_plan import MemoryPlan, Use, plan_memory
+from rustorch.codegen.products import gemm_symbol, gemm_text, gemm_work_bytes
+from rustorch.codegen.target import Target
+from rustorch.codegen.views import tensor
+from rustorch.ir.dims import Dim, Size
+from rustorch.ir.graph import Graph, Node, Payload, Value
+from rustorch.ir.types import TensorType
+
+UNBOUNDED = 1 << 20
+"""Stands for a symbolic size where a workspace bound is asked for."""
+
+
+@dataclass
+class Generated:
+    """What code generation made of a graph: text at every stage, and the call plan."""
+
+    graph: Graph
+    target: Target
+    symbol: str
+    plan: Plan
+    memory: MemoryPlan
+    kernels: list[Lowered] = field(default_factory=list)
+    products: tuple[str, ...] = ()
+    """Element types whose matrix product the driver calls."""
+    llvm: str = ""
+    calls: list[Call] = field(default_factory=list)
+    dims: tuple[str, ...] = ()
+    flagged: bool = False
+
+    def artifact(self, embed_products: bool = False) -> Artifact:
+        """The artifact; with `embed_products` the matrix products are part of its object instead of being required."""
+        text = self.llvm
+        if embed_products:
+            text = merge_modules([text, *(gemm_text(dtype, self.target) for dtype in self.products)])
+        names = _unique_names(self.graph)
+        return Artifact(
+            symbol=self.symbol,
+            object=assemble(text, self.target),
+            inputs=tuple(_spec(v, names[k]) for k, v in enumerate(self.graph.inputs)),
+            outputs=tuple(_spec(v, f"out{k}") for k, v in enumerate(self.graph.outputs)),
+            dims=self.dims,
+            work_bytes=_sized(self.memory.arena_bytes),
+            level=self.target.level,
+            requires=() if embed_products else tuple(gemm_symbol(d, self.target) for d in self.products),
+            kernels=len(self.kernels),
+            checks=("an index is out of range",) if self.flagged else (),
+        )
+
+    def assembly(self) -> str:
+        """Assembly text of the module."""
+        return assembly(self.llvm, self.target)
+
+
+def generate(graph: Graph, symbol: str, target: Target) -> Generated:
+    """Code for a tensor graph whose composite ops are expanded."""
+    return _Generator(graph, symbol, target).run()
+
+
+class _Generator:
+    def __init__(self, graph: Graph, symbol: str, target: Target) -> None:
+        self.graph, self.symbol, self.target = graph, symbol, target
+        self.plan = fuse(graph)
+        self.kernels: list[Lowered] = []
+        self.symbols: dict[str, str] = {}
+        """Name of the kernel of each distinct text."""
+        self.text: list[str] = []
+        self.declarations: dict[str, str] = {}
+        self.products: dict[str, None] = {}
+        self.constants: dict[Value, None] = {}
+
+    def run(self) -> Generated:
+        """Lower every step, then lay out memory, then emit the driver."""
+        dims: list[str] = []
+        for value in self.graph.inputs:
+            dims += [name for name in tensor(value).symbols() if name not in dims]
+        prepared: list[tuple[Step, Lowered | None]] = []
+        for step in self.plan.steps:
+            prepared.append((step, self._lowered(step)))
+        prepared = [(step, low) for step, low in prepared if low is not None or step.kind == "product"]
+        uses = [self._use(step, low) for step, low in prepared]
+        flagged = any(low is not None and low.flagged for _, low in prepared)
+        memory, scratch = plan_memory(self.graph, self.plan.outputs, self.constants, uses)
+        flag: Size | None = None
+        if flagged:
+            flag = memory.arena_bytes
+            memory.arena_bytes = memory.arena_bytes + 64
+        calls = [self._call(step, low, places) for (step, low), places in zip(prepared, scratch, strict=True)]
+        driver = DriverEmitter(self.symbol, dims, memory, len(self.graph.inputs), flag).run(calls)
+        for dtype in self.products:
+            name = gemm_symbol(dtype, self.target)
+            kinds = "i64, i64, i64, ptr, i64, i64, ptr, i64, i64, ptr, i64, i64, ptr"
+            self.declarations[name] = f"declare void @{name}({kinds})"
+        constants = [_constant_text(f"{self.symbol}.c{k}", self._payload(v)) for k, v in enumerate(self.constants)]
+        llvm = "\n".join([*constants, *self.text, driver, *sorted(self.declarations.values()), ""])
+        return Generated(
+            self.graph, self.target, self.symbol, self.plan, memory, self.kernels, tuple(self.products), llvm, calls, tuple(dims), flagged
+        )
+
+    # --- steps --------------------------------------------------------------------------------------------------------------
+
+    def _lowered(self, step: Step) -> Lowered | None:
+        name = f"k{len(self.kernels)}"
+        if step.kind == "kernel":
+            lowered = lower_kernel(self.plan, step, self.target, name)
+        elif step.kind == "fill":
+            lowered = lower_fill(self.plan, step, self.target, name)
+        elif step.kind == "scatter":
+            lowered = lower_scatter(self.plan, step, name)
+        else:
+            if step.kind == "product":
+                self._note_constants(self.plan.view(v).base for v in step.nodes[0].operands)
+            return None
+        self._note_constants(lowered.memory)
+        self.kernels.append(lowered)
+        return lowered
+
+    def _note_constants(self, values: Any) -> None:
+        for value in values:
+            node = self.plan.producers.get(self._root(value))
+            if node is not None and node.op.name == "const":
+                self.constants[self._root(value)] = None
+
+    def _payload(self, value: Value) -> Payload:
+        payload = self.plan.producers[value].attrs["value"]
+        assert isinstance(payload, Payload)
+        return payload
+
+    def _root(self, value: Value) -> Value:
+        while value in self.plan.aliases:
+            value = self.plan.aliases[value]
+        return value
+
+    def _use(self, step: Step, lowered: Lowered | None) -> Use:
+        if lowered is not None:
+            scratch = tuple(_bytes(t.shape, t.dtype.itemsize) for t in lowered.scratch)
+            return Use(lowered.memory, scratch)
+        (node,) = step.nodes
+        touched = [self._root(self.plan.view(v).base) for v in node.operands]
+        return Use((*touched, self._root(node.result)), (self._product_work(node),))
+
+    def _product_work(self, node: Node) -> int:
+        groups = [operand_axes(node, k) for k in (0, 1)]
+        _, m, depth = group_sizes(tensor(node.operands[0]).shape, groups[0])
+        _, n, _ = group_sizes(tensor(node.operands[1]).shape, groups[1])
+        bounds = [size if isinstance(size, int) else UNBOUNDED for size in (m, n, depth)]
+        return gemm_work_bytes(*bounds, tensor(node.result).dtype.short, self.target)
+
+    def _call(self, step: Step, lowered: Lowered | None, scratch: list[Size]) -> Call:
+        if lowered is None:
+            return self._product(step.nodes[0], scratch[0])
+        graph = expand_math(lowered.graph, self.target)
+        text = emit_kernel(graph, "@@", self.target, self.declarations)
+        symbol = self.symbols.get(text)
+        if symbol is None:
+            symbol = self.symbols[text] = f"{self.symbol}.{lowered.graph.name}"
+            self.text.append(text.replace("@@@", f"@{symbol}", 1))
+        return KernelCall(symbol, lowered.memory, tuple(scratch), lowered.dims, lowered.flagged)
+
+    def _product(self, node: Node, work: Size) -> ProductCall:
+        dtype = tensor(node.result).dtype.short
+        self.products[dtype] = None
+        groups = [operand_axes(node, k) for k in (0, 1)]
+        batch, m, depth = group_sizes(tensor(node.operands[0]).shape, groups[0])
+        _, n, _ = group_sizes(tensor(node.operands[1]).shape, groups[1])
+        found: list[tuple[Value, Size, tuple[Size, Size, Size]]] = []
+        for k in (0, 1):
+            seen = self.plan.view(node.operands[k])
+            offset, strides = seen.strided(tensor(node.operands[k]).rank)
+            grouped = grouped_strides(tensor(node.operands[k]).shape, strides, groups[k])
+            assert grouped is not None, "fusion put operands of products into memory that they can be read from"
+            found.append((self._root(seen.base), offset, grouped))
+        (left, left_at, (lb, lf, lc)), (right, right_at, (rb, rf, rc)) = found
+        return ProductCall(
+            gemm_symbol(dtype, self.target),
+            batch,
+            (m, n, depth),
+            MatrixOperand(left, left_at, lb, lf, lc),
+            MatrixOperand(right, right_at, rb, rc, rf),
+            MatrixOperand(self._root(node.result), 0, m * n, n, 1),
+            work,
+        )
+
+
+def _bytes(shape: tuple[Size, ...], itemsize: int) -> Size:
+    total: Size = itemsize
+    for size in shape:
+        total = total * size
+    return total
+
+
+def _sized(size: Size) -> int | str:
+    return str(size) if isinstance(size, Dim) else size
+
+
+def _spec(value: Value, name: str) -> ArgSpec:
+    type_ = value.type
+    assert isinstance(type_, TensorType)
+    return ArgSpec(name, type_.dtype.short, tuple(_sized(s) for s in type_.shape))
+
+
+def _unique_names(graph: Graph) -> list[str]:
+    names: list[str] = []
+    for k, value in enumerate(graph.inputs):
+        name = value.hint if value.hint.isidentifier() else f"x{k}"
+        names.append(name if name not in names else f"{name}_{k}")
+    return names
+
+
+def _constant_text(symbol: str, payload: Payload) -> str:
+    """A constant array as bytes in read-only memory."""
+    array: np.ndarray[Any, Any] = payload.array
+    content = "".join(f"\\{byte:02x}" for byte in array.tobytes())
+    return f'@{symbol} = private unnamed_addr constant [{array.nbytes} x i8] c"{content}", align 64'
+
+
+def merge_modules(texts: Sequence[str]) -> str:
+    """One module of several: declarations of what another part defines, and repeated declarations, are dropped."""
+    defined = {line.split("@")[1].split("(")[0] for text in texts for line in text.splitlines() if line.startswith("define")}
+    seen: set[str] = set()
+    lines: list[str] = []
+    for line in "\n".join(texts).splitlines():
+        if line.startswith("declare"):
+            name = line.split("@")[1].split("(")[0]
+            if name in defined or name in seen:
+                continue
+            seen.add(name)
+        lines.append(line)
+    return "\n".join(lines) + "\n"
