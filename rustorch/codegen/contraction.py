@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rustorch.codegen.views import tensor
+from rustorch.ir.builder import Builder
 from rustorch.ir.dims import Size, product
-from rustorch.ir.graph import Node
+from rustorch.ir.graph import Graph, Node, Value
+from rustorch.ir.rewrite import replay
+from rustorch.ir.types import contiguous_strides
 
 
 @dataclass(frozen=True)
@@ -52,3 +55,31 @@ def grouped_strides(shape: tuple[Size, ...], strides: tuple[Size, ...], groups: 
 def group_sizes(shape: tuple[Size, ...], groups: Groups) -> tuple[Size, Size, Size]:
     """Number of batches, of rows (or columns), and contracted length."""
     return tuple(product(tuple(shape[a] for a in axes)) for axes in (groups.batch, groups.free, groups.contract))  # type: ignore[return-value]
+
+
+def order_products(graph: Graph) -> Graph:
+    """The graph with each operand of a product in an order of axes in which its row-major memory can be read as a matrix.
+
+    Where an operand's groups interleave (`f32[rows, batch, k]`), a transpose stands before the product: a view if the
+    memory behind it has the strides, a copy if not.
+    """
+
+    def visit(b: Builder, node: Node, operands: tuple[Value, ...]) -> tuple[Value, ...] | None:
+        if node.op.name != "dot_general":
+            return None
+        groups = [operand_axes(node, k) for k in (0, 1)]
+        ordered: list[Value] = []
+        batch: list[tuple[int, ...]] = []
+        contract: list[tuple[int, ...]] = []
+        for x, group in zip(operands, groups, strict=True):
+            shape = tensor(x).shape
+            if grouped_strides(shape, contiguous_strides(shape), group) is None:
+                x = b.transpose(x, perm=(*group.batch, *group.free, *group.contract))
+                rank = len(shape)
+                group = Groups(tuple(range(len(group.batch))), (), tuple(range(rank - len(group.contract), rank)))
+            ordered.append(x)
+            batch.append(group.batch)
+            contract.append(group.contract)
+        return b.emit(node.op, ordered, {"contract": tuple(contract), "batch": tuple(batch)})
+
+    return replay(graph, visit)

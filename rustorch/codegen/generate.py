@@ -10,7 +10,7 @@ import numpy as np
 
 from rustorch.artifact import Artifact, ArgSpec
 from rustorch.codegen.assemble import assemble, assembly
-from rustorch.codegen.contraction import group_sizes, grouped_strides, operand_axes
+from rustorch.codegen.contraction import group_sizes, grouped_strides, operand_axes, order_products
 from rustorch.codegen.emit_driver import Call, DriverEmitter, KernelCall, MatrixOperand, ProductCall
 from rustorch.codegen.emit_llvm import emit_kernel
 from rustorch.codegen.expand import expand_math
@@ -71,7 +71,7 @@ class Generated:
 
 def generate(graph: Graph, symbol: str, target: Target) -> Generated:
     """Code for a tensor graph whose composite ops are expanded."""
-    return _Generator(graph, symbol, target).run()
+    return _Generator(order_products(graph), symbol, target).run()
 
 
 class _Generator:
