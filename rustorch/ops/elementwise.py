@@ -267,13 +267,10 @@ def _power(x: Array, y: Array) -> Array:
 
 
 def _power_partials(b: Builder, p: Value, x: Value, y: Value) -> list[Value]:
-    # dp/dx = y x^(y-1); where y = 0 it is 0 for every x. The exponent is replaced there, so that no infinity arises
-    # that a second derivative would multiply by 0.
-    flat = b.and_(b.eq(y, 0), b.not_(b.gt(b.abs(x), 0)))
-    by_x = b.select(flat, zero(b, x), b.mul(y, b.pow(x, b.select(flat, one(b, y), b.sub(y, 1)))))
-    # dp/dy = p log x; 0 where 0^y is constantly 0.
-    gone = b.and_(b.eq(x, 0), b.ge(y, 0))
-    by_y = b.select(gone, zero(b, y), b.mul(p, b.log(b.select(gone, one(b, x), x))))
+    constant_in_x = b.and_(b.eq(y, 0), b.not_(b.gt(b.abs(x), 0)))  # x^0; elsewhere y x^(y-1) is 0 by itself
+    constant_in_y = b.and_(b.eq(x, 0), b.ge(y, 0))  # 0^y
+    by_x = b.select(constant_in_x, zero(b, x), b.mul(y, b.pow(x, b.sub(y, 1))))
+    by_y = b.select(constant_in_y, zero(b, y), b.mul(p, b.log(x)))
     return [by_x, by_y]
 
 

@@ -16,7 +16,7 @@ from rustorch.ir.builder import Builder
 from rustorch.ir.dims import symbol
 from rustorch.ir.dtypes import FLOATS, from_numpy
 from rustorch.ir.graph import Graph, Value
-from rustorch.ir.op import REGISTRY, IndexMap, Monoid, OpDef, Sample, Trait
+from rustorch.ir.op import REGISTRY, IndexMap, Linear, Monoid, Multilinear, NotDifferentiable, OpDef, Sample, Trait
 from rustorch.ir.parser import parse
 from rustorch.ir.printer import payloads, to_text
 from rustorch.ir.rewrite import expansion
@@ -208,6 +208,31 @@ def check_reverse(op: OpDef, sample: Sample, arrays: tuple[Array, ...]) -> None:
     np.testing.assert_allclose(
         inner(cotangents, tangents), inner(gradients, along), rtol=1e-11, atol=1e-12, err_msg=f"{op.name} {sample.label}"
     )
+
+
+def check_transposes(op: OpDef, sample: Sample, arrays: tuple[Array, ...]) -> None:
+    """The rules of a linear record, each by itself: <u, op(… 0, t, 0 …)> = <rule(u), t>; of a multilinear one, <u, op(… x, t, x …)>."""
+    form = op.derivative
+    assert isinstance(form, (Linear, Multilinear))
+    u = directions(interpret(graph_of(op, arrays, sample.attrs), arrays), 1)[0]
+    for i in followed(arrays):
+        rule = form.transposes[i] if form.transposes else None
+        if isinstance(rule, NotDifferentiable):
+            continue
+        (t,) = directions([arrays[i]], 2)
+        still = [a if isinstance(form, Multilinear) or k not in followed(arrays) else np.zeros_like(a) for k, a in enumerate(arrays)]
+        ahead = interpret(graph_of(op, arrays, sample.attrs), [t if k == i else a for k, a in enumerate(still)])
+        b = Builder()
+        operands = [b.input(type_of(a)) for a in arrays]
+        ct = b.input(type_of(u))
+        if rule is not None:
+            back = rule(b, ct, *operands, **sample.attrs)
+        else:
+            assert isinstance(form, Linear)
+            assert form.each is not None
+            back = form.each(b, i, ct, *operands, **sample.attrs)
+        pulled = interpret(verify(b.build([back])), [*arrays, u])
+        np.testing.assert_allclose(inner([u], ahead), inner(pulled, [t]), rtol=1e-11, atol=1e-12, err_msg=f"{op.name} {sample.label}")
 
 
 def check_second_order(op: OpDef, sample: Sample, arrays: tuple[Array, ...]) -> None:

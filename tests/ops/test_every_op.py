@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import rustorch.ops  # noqa: F401  (registers the ops)
-from rustorch.ir.op import OpDef
+from rustorch.ir.op import Linear, Multilinear, OpDef
 from tests.ops import checks
 
 OPS = checks.ops()
@@ -68,3 +68,9 @@ SMOOTH = [op for op in OPS if checks.smooth(op)]
 def test_derivatives(op: OpDef, check: Callable[..., Any]) -> None:
     for sample, arrays in checks.smooth(op):
         check(op, sample, arrays)
+
+
+@pytest.mark.parametrize("op", [op for op in SMOOTH if isinstance(op.derivative, (Linear, Multilinear))], ids=lambda op: op.name)
+def test_transposes(op: OpDef) -> None:
+    for sample, arrays in checks.smooth(op):
+        checks.check_transposes(op, sample, arrays)
