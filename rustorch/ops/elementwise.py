@@ -135,7 +135,7 @@ sign = elementwise(
     reference=np.sign,
     derivative=Zero("the sign is constant between the signs' borders"),
     public=unary("sign", "sgn", promote="none"),
-    expand=lambda b, x: b.select(b.gt(x, 0), one(b, x), b.select(b.lt(x, 0), b.const(-1, x), x)),
+    expand=lambda b, x: b.select(b.gt(x, 0), one(b, x), b.select(b.lt(x, 0), b.const(-1, x), b.add(x, 0))),  # -0.0 + 0.0 is 0.0
     domain=NONZERO,
     kinks="0 everywhere.",
 )
