@@ -1,0 +1,163 @@
+"""Fits every polynomial of `rustorch/codegen/coefficients.py` and prints that file.
+
+    python benchmarks/fit_coefficients.py > rustorch/codegen/coefficients.py
+
+Each fit is a Remez exchange on a dense grid, in 60-digit arithmetic. Coefficients are then rounded to the
+working precision; the printed error is the one after rounding.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import mpmath as mp
+
+mp.mp.dps = 60
+Function = Callable[[mp.mpf], mp.mpf]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A polynomial of degree `degree` for `f` on [low, high]: the largest `weight * error` is least."""
+
+    name: str
+    dtype: str
+    f: Function
+    low: mp.mpf
+    high: mp.mpf
+    degree: int
+    weight: Function
+
+
+def round_to(dtype: str, x: mp.mpf) -> mp.mpf:
+    """`x` rounded to nearest in `f32` or `f64`."""
+    return mp.mpf(struct.unpack("f", struct.pack("f", float(x)))[0] if dtype == "f32" else float(x))
+
+
+def exchange(target: Sequence[mp.mpf], basis: Sequence[Sequence[mp.mpf]], weight: Sequence[mp.mpf]) -> tuple[list[mp.mpf], mp.mpf]:
+    """Coefficients of the best weighted approximation on a grid, and the largest weighted error."""
+    n, points = len(basis), len(target)
+    if n == 0:
+        return [], max(abs(w * t) for w, t in zip(weight, target, strict=True))
+    at = [round((points - 1) * (1 - mp.cos(mp.pi * (2 * i + 1) / (2 * (n + 1)))) / 2) for i in range(n + 1)]
+    best: tuple[list[mp.mpf], mp.mpf] = ([], mp.inf)
+    for _ in range(40):
+        a = mp.matrix(n + 1, n + 1)
+        for row, i in enumerate(at):
+            for column in range(n):
+                a[row, column] = basis[column][i]
+            a[row, n] = (-1) ** row / weight[i]
+        solution = mp.lu_solve(a, mp.matrix([target[i] for i in at]))
+        c, level = list(solution[:n]), abs(solution[n])
+        errors = [weight[i] * (target[i] - mp.fdot(c, [values[i] for values in basis])) for i in range(points)]
+        largest = max(map(abs, errors))
+        if largest < best[1]:
+            best = (c, largest)
+        peaks: list[int] = []
+        for i, e in enumerate(errors):
+            if peaks and (e >= 0) == (errors[peaks[-1]] >= 0):
+                if abs(e) > abs(errors[peaks[-1]]):
+                    peaks[-1] = i
+            else:
+                peaks.append(i)
+        if len(peaks) < n + 1 or largest <= level * mp.mpf("1.01"):
+            break
+        while len(peaks) > n + 1:
+            peaks.pop(0 if abs(errors[peaks[0]]) < abs(errors[peaks[-1]]) else -1)
+        at = peaks
+    return best
+
+
+def solve(fit: Fit) -> tuple[list[mp.mpf], mp.mpf]:
+    """The rounded coefficients, and the largest weighted error."""
+    points = 30 * (fit.degree + 2)
+    grid = [fit.low + (fit.high - fit.low) * (1 - mp.cos(mp.pi * i / points)) / 2 for i in range(points + 1)]
+    # Near 0 the weights vanish, and one point there would rule the exchange.
+    grid = [x for x in grid if abs(x) > fit.high / 2000]
+    values = [fit.f(x) for x in grid]
+    weight = [fit.weight(x) for x in grid]
+    c, _ = exchange(values, [[x**k for x in grid] for k in range(fit.degree + 1)], weight)
+    c = [round_to(fit.dtype, x) for x in c]
+    return c, max(w * abs(v - mp.polyval(c[::-1], x)) for x, v, w in zip(grid, values, weight, strict=True))
+
+
+def series(f: Function, taylor: Sequence[mp.mpf], near: float = 1e-8) -> Function:
+    """`f`, with its Taylor series where the formula of `f` cancels."""
+    return lambda x: mp.polyval(list(reversed(taylor)), x) if abs(x) < near else f(x)
+
+
+def of_square(f: Function) -> Function:
+    """The function g with g(x²) = f(x)."""
+    return lambda z: f(mp.sqrt(z))
+
+
+F = mp.mpf
+TINY = F(10) ** -25
+HALF_LN2 = mp.log(2) / 2 * F("1.001")
+QUARTER = mp.pi / 4 * F("1.002")
+LOG_LOW, LOG_HIGH = F("0.7") - 1 - F(10) ** -6, F("0.4") + F(10) ** -6
+S_HIGH = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * F("1.00001")
+"""Largest s², s = (m - 1) / (m + 1), for m between √½ and √2."""
+
+
+def absolute(x: mp.mpf) -> mp.mpf:
+    return abs(x) + TINY
+
+
+EXP = series(lambda r: (mp.expm1(r) - r) / r**2, [F(1) / 2, F(1) / 6, F(1) / 24])
+LOG = series(lambda f: (mp.log1p(f) - f + f**2 / 2) / f**3, [F(1) / 3, -F(1) / 4, F(1) / 5])
+ATANH = series(of_square(lambda s: (2 * mp.atanh(s) - 2 * s) / s**3), [F(2) / 3, F(2) / 5, F(2) / 7])
+ATANH_TAIL = series(of_square(lambda s: (2 * mp.atanh(s) - 2 * s - 2 * s**3 / 3) / s**5), [F(2) / 5, F(2) / 7, F(2) / 9])
+POW_LOG2 = series(of_square(lambda s: 2 * mp.atanh(s) / s / mp.log(2)), [2 / mp.log(2), 2 / mp.log(2) / 3])
+POW_EXP2 = series(lambda r: mp.expm1(r * mp.log(2)) / r, [mp.log(2), mp.log(2) ** 2 / 2])
+SIN = series(of_square(lambda x: (mp.sin(x) - x) / x**3), [-F(1) / 6, F(1) / 120, -F(1) / 5040])
+COS = series(of_square(lambda x: (mp.cos(x) - 1 + x**2 / 2) / x**4), [F(1) / 24, -F(1) / 720, F(1) / 40320])
+# tanh x = x - x z / (3 + z W(z))
+TANH = series(of_square(lambda x: (x / (x - mp.tanh(x)) * x**2 - 3) / x**2), [F(6) / 5, -F(1) / 175, F(2) / 7875])
+
+FITS = [
+    Fit("EXP", "f32", EXP, -HALF_LN2, HALF_LN2, 4, lambda r: r**2 / mp.exp(r) + TINY),
+    Fit("EXP", "f64", EXP, -HALF_LN2, HALF_LN2, 9, lambda r: r**2 / mp.exp(r) + TINY),
+    Fit("EXPM1", "f32", EXP, -HALF_LN2, HALF_LN2, 5, absolute),
+    Fit("EXPM1", "f64", EXP, -HALF_LN2, HALF_LN2, 10, absolute),
+    Fit("LOG", "f32", LOG, LOG_LOW, LOG_HIGH, 7, lambda f: f**2 + TINY),
+    Fit("LOG", "f64", ATANH, F(0), S_HIGH, 6, absolute),
+    Fit("TANH", "f32", TANH, F(0), F("0.9") ** 2, 2, lambda z: z**2 / 9 + TINY),
+    Fit("TANH", "f64", TANH, F(0), F("0.625") ** 2, 5, lambda z: z**2 / 9 + TINY),
+    Fit("SIN", "f32", SIN, F(0), QUARTER**2, 2, absolute),
+    Fit("SIN", "f64", SIN, F(0), QUARTER**2, 5, absolute),
+    Fit("COS", "f32", COS, F(0), QUARTER**2, 2, lambda z: z**2 + TINY),
+    Fit("COS", "f64", COS, F(0), QUARTER**2, 5, lambda z: z**2 + TINY),
+    # pow of f32 is computed in f64 to about 2^-37, and pow of f64 in pairs of f64.
+    Fit("POW_LOG2", "f64", POW_LOG2, F(0), S_HIGH, 5, lambda z: F(1)),
+    Fit("POW_EXP2", "f64", POW_EXP2, F(-0.501), F(0.501), 6, lambda r: abs(r) + TINY),
+    Fit("POW_TAIL", "f64", ATANH_TAIL, F(0), S_HIGH, 7, lambda z: z**2 + TINY),
+]
+
+
+def main(only: Sequence[str]) -> None:
+    lines = [HEAD]
+    for fit in FITS:
+        if only and fit.name not in only:
+            continue
+        c, error = solve(fit)
+        rows = "".join(f'    H("{float(x).hex()}"),\n' for x in c)
+        lines.append(f"{fit.name}_{fit.dtype.upper()} = (  # degree {fit.degree}, error 2^{float(mp.log(error, 2)):.1f}\n{rows})\n")
+        print(lines[-1].splitlines()[0], file=sys.stderr)
+    print("".join(lines), end="")
+
+
+HEAD = '''"""Coefficients of the polynomials in `expand_math`, lowest power first. Printed by `benchmarks/fit_coefficients.py`.
+
+The last figure is the largest error on the interval of the fit, relative to the function the polynomial serves.
+"""
+
+H = float.fromhex
+
+'''
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,121 @@
+"""pow with the special cases of C, and roots."""
+
+from __future__ import annotations
+
+from rustorch.codegen import coefficients as c
+from rustorch.codegen.expand_common import (
+    FORMATS,
+    Pair,
+    Value,
+    VectorBuilder,
+    at_least,
+    at_most,
+    fast_two_sum,
+    format_of,
+    horner,
+    mad,
+    power_of_two_in_halves,
+    round_scaled,
+    two_product,
+    two_sum,
+)
+from rustorch.codegen.expand_exp_log import SQRT_HALF, exponent, reduce_exp, significand, small_expm1, split_exponent, unscale
+
+H = float.fromhex
+INF, NAN = float("inf"), float("nan")
+LN2 = (H("0x1.62e42fefa38p-1"), H("0x1.ef35793c76730p-45"))
+TWO_THIRDS = (H("0x1.5555555555555p-1"), H("0x1.5555555555555p-55"))
+
+
+def expand_pow(b: VectorBuilder, x: Value, y: Value) -> Value:
+    """x^y = ± |x|^y. f32 in f64 arithmetic, f64 with the logarithm as a pair."""
+    f = format_of(b, x)
+    a = b.abs(x)
+    # An infinite y acts as a large finite one, but for 0 times infinity.
+    limit = float(2.0**127 if f.name == "f32" else 2.0**1000)
+    bounded = at_most(b, at_least(b, y, -limit), limit)
+    power = (_positive_power_f32 if f.name == "f32" else _positive_power_f64)(b, a, bounded)
+    return _power_ends(b, x, y, power)
+
+
+def _power_ends(b: VectorBuilder, x: Value, y: Value, power: Value) -> Value:
+    """The sign for odd y, NaN for x < 0 and a fraction, 1 for x = 1 or y = 0 even beside NaN (C17, F.10.4.4)."""
+    whole = b.floor(y)
+    half = b.mul(y, 0.5)
+    odd = b.and_(b.eq(whole, y), b.ne(b.floor(half), half))
+    power = b.select(odd, b.copysign(power, x), power)
+    undefined = b.and_(b.and_(b.lt(x, 0.0), b.gt(x, -INF)), b.ne(whole, y))
+    power = b.select(undefined, b.const(NAN, like=x), power)
+    return b.select(b.or_(b.eq(x, 1.0), b.eq(y, 0.0)), b.const(1.0, like=x), power)
+
+
+def _log_ends(b: VectorBuilder, a: Value, log: Value) -> Value:
+    """The logarithm of a >= 0 where it is no finite number: -inf at 0, a itself at inf and NaN."""
+    return b.select(b.lt(a, INF), b.select(b.eq(a, 0.0), b.const(-INF, like=a), log), a)
+
+
+def _positive_power_f32(b: VectorBuilder, a: Value, y: Value) -> Value:
+    """2^(y log2 a) in f64, to about 2^-33: the one rounding that counts is the last, to f32."""
+    f = FORMATS["f64"]
+    wide = b.convert(a, dtype="f64")
+    moved, _ = split_exponent(b, wide, SQRT_HALF, f)
+    m = significand(b, moved, SQRT_HALF, f)
+    s = b.div(b.sub(m, 1.0), b.add(m, 1.0))
+    log = mad(b, s, horner(b, b.mul(s, s), c.POW_LOG2_F64), exponent(b, moved, f.bias + 2.0**f.mantissa, f))
+    e = b.mul(b.convert(y, dtype="f64"), _log_ends(b, wide, log))
+    n, bits = round_scaled(b, at_most(b, at_least(b, e, -160.0), 160.0), 1.0)
+    r = b.sub(at_most(b, at_least(b, e, -160.0), 160.0), n)
+    p = mad(b, r, horner(b, r, c.POW_EXP2_F64), b.const(1.0, like=r))
+    power = b.bitcast(b.add(b.bitcast(p, dtype="i64"), b.shl(bits, f.mantissa)), dtype="f64")
+    return b.convert(b.select(b.eq(e, e), power, e), dtype="f32")
+
+
+def _positive_power_f64(b: VectorBuilder, a: Value, y: Value) -> Value:
+    """e^(y log a): the logarithm and its product with y as pairs, good to about 2^-66, since e^z magnifies errors by z < 746."""
+    f = FORMATS["f64"]
+    high, low = _log_pair(b, a)
+    high = _log_ends(b, a, high)
+    e, error = two_product(b, y, high)
+    error = b.add(error, b.mul(y, low))
+    bounded = at_most(b, at_least(b, e, -746.0), 710.0)
+    # Where e is out of bounds or infinite, its error is none of the result's.
+    error = b.select(b.eq(e, bounded), error, b.const(0.0, like=a))
+    r, n = reduce_exp(b, bounded, 2 * f.bias, low=error)
+    first, second = power_of_two_in_halves(b, n, f)
+    return b.mul(b.mul(b.add(small_expm1(b, r), 1.0), first), second)
+
+
+def _log_pair(b: VectorBuilder, a: Value) -> Pair:
+    """log a = k ln 2 + 2 atanh(s), s = (m - 1) / (m + 1), as a pair.
+
+    2 atanh(s) = s (2 + z (2/3 + z T(z))), z = s²: the quotient, z, the sum in parentheses and the products are pairs, T is not.
+    """
+    f = FORMATS["f64"]
+    scaled, bias = unscale(b, a, f)
+    moved, _ = split_exponent(b, scaled, SQRT_HALF, f)
+    m = significand(b, moved, SQRT_HALF, f)
+    k = exponent(b, moved, bias, f)
+    g = b.sub(m, 1.0)
+    under, under_low = fast_two_sum(b, b.const(2.0, like=a), g)
+    inverse = b.div(1.0, under)
+    s = b.mul(g, inverse)
+    back, back_low = two_product(b, s, under)
+    s_low = b.mul(b.sub(b.sub(b.sub(g, back), back_low), b.mul(s, under_low)), inverse)
+    z, z_low = two_product(b, s, s)
+    z_low = mad(b, b.add(s, s), s_low, z_low)
+    tail = b.mul(z, horner(b, z, c.POW_TAIL_F64))
+    third, third_low = fast_two_sum(b, b.const(TWO_THIRDS[0], like=a), tail)
+    third_low = b.add(third_low, TWO_THIRDS[1])
+    p, p_low = two_product(b, z, third)
+    p_low = b.add(p_low, mad(b, z, third_low, b.mul(z_low, third)))
+    u, u_low = fast_two_sum(b, b.const(2.0, like=a), p)
+    u_low = b.add(u_low, p_low)
+    log, log_low = two_product(b, s, u)
+    log_low = b.add(log_low, mad(b, s, u_low, b.mul(s_low, u)))
+    total, error = two_sum(b, b.mul(k, LN2[0]), log)
+    return fast_two_sum(b, total, b.add(error, mad(b, k, b.const(LN2[1], like=a), log_low)))
+
+
+def expand_rsqrt(b: VectorBuilder, x: Value) -> Value:
+    """1 / √x: -0 gives -inf, as 1 / √(-0) does."""
+    return b.div(1.0, b.sqrt(x))

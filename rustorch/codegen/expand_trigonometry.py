@@ -1,0 +1,197 @@
+"""sin and cos, right for every argument: reduction by parts of π/2, and for huge arguments by as many bits of 2/π as matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rustorch.codegen import coefficients as c
+from rustorch.codegen.expand_common import (
+    FORMATS,
+    Value,
+    VectorBuilder,
+    fast_two_sum,
+    format_of,
+    horner,
+    mad,
+    nmad,
+    round_scaled,
+    two_product,
+    two_sum,
+    when_any,
+)
+
+H = float.fromhex
+TWO_OVER_PI = H("0x1.45f306dc9c883p-1")
+TWO_PI = (H("0x1.921fb54442d18p+2"), H("0x1.1a62633145c07p-52"))
+HALF_PI_SHORT = (H("0x1.921fb54400000p+0"), H("0x1.0b4611a600000p-34"), H("0x1.3198a2e037073p-69"))
+"""π/2 as 33 + 33 + 53 bits: n times one of the first two is exact for n < 2^20."""
+HALF_PI = {
+    ("f32", True): (H("0x1.921fb4p+0"), H("0x1.4442d0p-24"), H("0x1.846988p-48")),
+    ("f64", True): (H("0x1.921fb54442d18p+0"), H("0x1.1a62633100000p-54"), H("0x1.1701b839a2520p-88")),
+    ("f64", False): HALF_PI_SHORT,
+}
+"""π/2 in three positive parts, by format and has_fma. All 53 bits of the first are of use with fma only."""
+HUGE = {"f32": 2.0**16, "f64": 2.0**20}
+"""From here on the bits of 2/π are needed: n stays exact, and so near x 2/π that |r| hardly passes π/4."""
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """x = n π/2 + high - low, |high| <= π/4 (a little over), with n modulo 4 in the low bits of `quadrant`."""
+
+    high: Value
+    low: Value
+    quadrant: Value
+
+
+def reduce_by_half_pi(b: VectorBuilder, x: Value) -> Reduced:
+    """The reduction for any x."""
+    f = format_of(b, x)
+    if f.name == "f64" or b.has_fma:
+        near = _reduce_near(b, x)
+    else:
+        near = _reduce_near_in_f64(b, x)
+    huge = b.ge(b.abs(x), HUGE[f.name])
+
+    def costly(inner: VectorBuilder) -> tuple[Value, ...]:
+        far = (_reduce_huge_f32 if f.name == "f32" else _reduce_huge_f64)(inner, x)
+        return far.high, far.low, far.quadrant
+
+    return Reduced(*when_any(b, huge, costly, (near.high, near.low, near.quadrant)))
+
+
+def _reduce_near(b: VectorBuilder, x: Value) -> Reduced:
+    """Cody and Waite's reduction with the rounding errors kept.
+
+    x - n p1 is exact: its last bit is that of p1 or above. n p2 is exact in f64, for p2 is short; in f32 its error joins `low`.
+    """
+    p1, p2, p3 = (b.const(p, like=x) for p in HALF_PI[b.element(x), b.has_fma])
+    n, quadrant = round_scaled(b, x, TWO_OVER_PI)
+    first = nmad(b, n, p1, x)
+    second = b.mul(n, p2)
+    high = b.sub(first, second)
+    low = b.add(b.sub(high, first), second)
+    if b.element(x) == "f32":
+        low = b.add(low, b.fma(n, p2, b.neg(second)))
+    low = mad(b, n, p3, low)
+    if not b.has_fma:  # the second part ends early, so the third is no rounding error
+        high, low = fast_two_sum(b, high, b.neg(low))
+        low = b.neg(low)
+    return Reduced(high, low, quadrant)
+
+
+def _reduce_near_in_f64(b: VectorBuilder, x: Value) -> Reduced:
+    """The same for f32 without fma, where parts short enough for exact products would reach no further than 400."""
+    wide = b.convert(x, dtype="f64")
+    n, _ = round_scaled(b, wide, TWO_OVER_PI)
+    r = b.sub(b.sub(wide, b.mul(n, HALF_PI_SHORT[0])), b.mul(n, HALF_PI_SHORT[1] + HALF_PI_SHORT[2]))
+    return _narrow(b, r, n)
+
+
+def _narrow(b: VectorBuilder, r: Value, n: Value) -> Reduced:
+    """A remainder in f64 as two f32, and the quadrant of n."""
+    high = b.convert(r, dtype="f32")
+    low = b.convert(b.sub(b.convert(high, dtype="f64"), r), dtype="f32")
+    f = FORMATS["f32"]
+    return Reduced(high, low, b.bitcast(b.add(b.convert(n, dtype="f32"), f.shift), dtype=f.bits))
+
+
+def _inverse_bits(width: int, count: int) -> tuple[int, ...]:
+    """The first `count` groups of `width` bits of 1/(2π), after its point."""
+    total = width * count
+    return tuple(_ONE_OVER_TWO_PI >> (_ONE_OVER_TWO_PI_BITS - total) >> (width * (count - 1 - i)) & ((1 << width) - 1) for i in range(count))
+
+
+def _fraction(b: VectorBuilder, x: Value) -> Value:
+    """x less the nearest integer; exact."""
+    return b.sub(x, b.round_even(x))
+
+
+def _reduce_huge_f32(b: VectorBuilder, x: Value) -> Reduced:
+    """x / (2π) modulo 1 in f64: products of the 24 bits of x with groups of 29 bits are exact, and so are their fractions."""
+    wide = b.convert(x, dtype="f64")
+    turns: Value = None
+    for i, group in enumerate(_inverse_bits(29, 7)):
+        part = _fraction(b, b.mul(wide, group * 2.0 ** (-29 * (i + 1))))
+        turns = part if turns is None else b.add(turns, part)
+    quarters = b.mul(_fraction(b, turns), 4.0)
+    n = b.round_even(quarters)
+    return _narrow(b, b.mul(b.sub(quarters, n), TWO_PI[0] / 4), n)
+
+
+def _reduce_huge_f64(b: VectorBuilder, x: Value) -> Reduced:
+    """Payne and Hanek's reduction: x / (2π) modulo 1 from the five groups of 53 bits that matter for the exponent of x.
+
+    Groups before the window give multiples of 1. Those after it are below 2^-160; the nearest that a double comes to a
+    multiple of π/2 is 2^-62. The window is found by moving a table of constants by 16, 8, 4, 2 and 1 places, lane by lane.
+    """
+    f = FORMATS["f64"]
+    scale = 200  # x 2^-200 times a group 2^200: no group is subnormal and no product overflows
+    biased = b.and_(b.shr_logical(b.bitcast(x, dtype="i64"), f.mantissa), 0x7FF)
+    place = b.shr_logical(b.mul(b.sub(biased, f.bias - 1), 1237), 16)  # (exponent + 1) // 53
+    groups = [0.0, *(g * 2.0 ** (scale - 53 * (i + 1)) for i, g in enumerate(_inverse_bits(53, 23)))]
+    window: Sequence[Value] = [b.const(g, like=x) for g in groups]
+    zero = b.const(0.0, like=x)
+    for step, keep in ((16, 20), (8, 12), (4, 8), (2, 6), (1, 5)):
+        moved = b.ne(b.and_(place, step), 0)
+        window = [b.select(moved, window[i + step] if i + step < len(window) else zero, window[i]) for i in range(keep)]
+    small = b.mul(x, 2.0**-scale)
+    (h0, l0), (h1, l1), (h2, l2), (h3, l3) = (two_product(b, small, g) for g in window[:4])
+    turns, e0 = two_sum(b, _fraction(b, h0), _fraction(b, l0))
+    turns, e1 = two_sum(b, turns, _fraction(b, h1))
+    turns, e2 = two_sum(b, _fraction(b, turns), l1)
+    turns, e3 = two_sum(b, turns, h2)
+    n = b.round_even(b.mul(turns, 4.0))
+    turns = b.sub(turns, b.mul(n, 0.25))
+    low = zero
+    for term in (e0, e1, e2, e3, l2, h3, l3, b.mul(small, window[4])):
+        turns, error = two_sum(b, turns, term)
+        low = b.add(low, error)
+    r, error = two_product(b, turns, b.const(TWO_PI[0], like=x))
+    high, rest = fast_two_sum(b, r, b.add(error, b.add(b.mul(turns, TWO_PI[1]), b.mul(low, TWO_PI[0]))))
+    return Reduced(high, b.neg(rest), b.bitcast(b.add(n, f.shift), dtype=f.bits))
+
+
+def expand_sin(b: VectorBuilder, x: Value) -> Value:
+    """sin x = ± sin r or ± cos r by the quadrant."""
+    return _by_quadrant(b, x, 0)
+
+
+def expand_cos(b: VectorBuilder, x: Value) -> Value:
+    """cos x = sin(x + π/2): the quadrant moves by one."""
+    return _by_quadrant(b, x, 1)
+
+
+def _by_quadrant(b: VectorBuilder, x: Value, ahead: int) -> Value:
+    f = format_of(b, x)
+    r = reduce_by_half_pi(b, x)
+    quadrant = b.add(r.quadrant, ahead) if ahead else r.quadrant
+    y = b.select(b.ne(b.and_(quadrant, 1), 0), cosine_of(b, r), sine_of(b, r))
+    sign = b.shl(b.and_(quadrant, 2), f.mantissa + {"f32": 7, "f64": 10}[f.name])
+    return b.bitcast(b.xor(b.bitcast(y, dtype=f.bits), sign), dtype=f.name)
+
+
+def sine_of(b: VectorBuilder, r: Reduced) -> Value:
+    """sin(high - low) = high - (low - high z S(z)), z = high²; written so that -0 gives -0. `low` is a rounding error of `high`."""
+    z = b.mul(r.high, r.high)
+    s = horner(b, z, [-k for k in (c.SIN_F32 if b.element(z) == "f32" else c.SIN_F64)])
+    return b.sub(r.high, mad(b, b.mul(r.high, z), s, r.low))
+
+
+def cosine_of(b: VectorBuilder, r: Reduced) -> Value:
+    """cos(high - low) = 1 - z/2 + z² C(z), z = high² - 2 high low."""
+    z = mad(b, r.high, r.high, b.mul(b.mul(r.high, -2.0), r.low))
+    q = horner(b, z, (-0.5, *(c.COS_F32 if b.element(z) == "f32" else c.COS_F64)))
+    return mad(b, z, q, b.const(1.0, like=z))
+
+
+_ONE_OVER_TWO_PI_BITS = 1280
+_ONE_OVER_TWO_PI = int(
+    "28BE60DB9391054A7F09D5F47D4D377036D8A5664F10E4107F9458EAF7AEF1586DC91B8E909374B8"
+    "01924BBA827464873F877AC72C4A69CFBA208D7D4BAED1213A671C09AD17DF904E64758E60D4CE7D"
+    "272117E2EF7E4A0EC7FE25FFF7816603FBCBC462D6829B47DB4D9FB3C9F2C26DD3D18FD9A797FA8B"
+    "5D49EEB1FAF97C5ECF41CE7DE294A4BA9AFED7EC47E357421580CC11BF1EDAEAFC33EF0826BD0D87",
+    16,
+)
+"""1/(2π) times 2^1280, rounded down."""
