@@ -529,11 +529,13 @@ class KernelLowering(LoopEmitter):
             index, offset, stride = self._linear(b, access, frame)
             buffer = self.buffer(item.target)
             mask = () if frame.mask is None else (frame.mask,)
-            if frame.lanes == 1 or stride == 1:
-                b.emit(REGISTRY["store"], (buffer, index, source, *mask), {"offset": offset})
-            else:
-                step = self.as_value(b, self.size(stride))
-                b.emit(REGISTRY["store_strided"], (buffer, index, source, step, *mask), {"offset": offset})
+            producer = self.plan.producers.get(item.value)
+            with b.at(producer.location if producer is not None else b.location):
+                if frame.lanes == 1 or stride == 1:
+                    b.emit(REGISTRY["store"], (buffer, index, source, *mask), {"offset": offset})
+                else:
+                    step = self.as_value(b, self.size(stride))
+                    b.emit(REGISTRY["store_strided"], (buffer, index, source, step, *mask), {"offset": offset})
 
     def _identity(self, b: Builder, node: Node, lanes: int) -> Value:
         assert isinstance(node.op.lower, Monoid)
@@ -576,11 +578,12 @@ class Accumulators:
         at = 0
         for node, count in zip(self.reductions, self.counts, strict=True):
             assert isinstance(node.op.lower, Monoid)
-            x = self.kernel.read(b, node.operands[0], frame)
-            if frame.mask is not None and self.across:
-                x = b.select(frame.mask, x, self.kernel._identity(b, node, frame.lanes))
             slot = at + copy % count
-            result[slot] = b.emit(REGISTRY[node.op.lower.combine], (result[slot], x))[0]
+            with b.at(node.location):
+                x = self.kernel.read(b, node.operands[0], frame)
+                if frame.mask is not None and self.across:
+                    x = b.select(frame.mask, x, self.kernel._identity(b, node, frame.lanes))
+                result[slot] = b.emit(REGISTRY[node.op.lower.combine], (result[slot], x))[0]
             at += count
         return result
 
@@ -626,22 +629,25 @@ class Accumulators:
         """Combine accumulators and lanes as a tree and hand the results to the rows."""
         at = 0
         for node, count in zip(self.reductions, self.counts, strict=True):
-            assert isinstance(node.op.lower, Monoid)
-            values = carried[at : at + count]
+            with b.at(node.location):
+                self._finish(b, node, carried[at : at + count])
             at += count
-            dtype = element(node.result.type)
-            if not self.across:
-                for row, value in zip(self.rows, values, strict=True):
-                    row.values[node.result] = b.convert(value, dtype=dtype) if self._is_wide(node) else value
-                continue
-            while len(values) > 1:
-                half = -(-len(values) // 2)
-                combine = REGISTRY[node.op.lower.combine]
-                values = [b.emit(combine, (values[k], values[k + half]))[0] if k + half < len(values) else values[k] for k in range(half)]
-            total = values[0]
-            if isinstance(total.type, VectorType):
-                total = b.reduce_lanes(total, combine=node.op.lower.combine)
-            self.rows[0].values[node.result] = b.convert(total, dtype=dtype) if self._is_wide(node) else total
+
+    def _finish(self, b: Builder, node: Node, values: list[Value]) -> None:
+        assert isinstance(node.op.lower, Monoid)
+        dtype = element(node.result.type)
+        if not self.across:
+            for row, value in zip(self.rows, values, strict=True):
+                row.values[node.result] = b.convert(value, dtype=dtype) if self._is_wide(node) else value
+            return
+        while len(values) > 1:
+            half = -(-len(values) // 2)
+            combine = REGISTRY[node.op.lower.combine]
+            values = [b.emit(combine, (values[k], values[k + half]))[0] if k + half < len(values) else values[k] for k in range(half)]
+        total = values[0]
+        if isinstance(total.type, VectorType):
+            total = b.reduce_lanes(total, combine=node.op.lower.combine)
+        self.rows[0].values[node.result] = b.convert(total, dtype=dtype) if self._is_wide(node) else total
 
 
 def _unblocked(
@@ -666,6 +672,7 @@ def lower_fill(plan: Plan, step: Step, target: Target, name: str) -> Lowered:
     """Fills the whole result of a `pad` with its value."""
     emitter = LoopEmitter(plan, name)
     b, (node,) = emitter.b, step.nodes
+    b.location = node.location
     buffer = emitter.buffer(node.result)
     dtype = tensor(node.result).dtype
     lanes = target.lanes(dtype.bits)
@@ -687,6 +694,7 @@ def lower_scatter(plan: Plan, step: Step, name: str) -> Lowered:
     """A copy of the first operand, then the updates one after the other: equal indices add up in order."""
     emitter = LoopEmitter(plan, name)
     b, (node,) = emitter.b, step.nodes
+    b.location = node.location
     x, indices, updates = node.operands
     axis: int = node.attrs["axis"]
     result = emitter.buffer(node.result)
