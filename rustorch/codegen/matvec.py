@@ -124,7 +124,7 @@ def _along_columns(shape: Tiling, symbol: str) -> str:
     def step(_: str, carried: Values) -> Values:
         """A square of every column of the group."""
         x, bases, sums = carried[0], carried[1:-_VECTORS], carried[-_VECTORS:]
-        right = []
+        right: list[Values] = []
         for v in range(_VECTORS):
             pointers = [w.at(bases[c // 3], (0, "%b_col", twice)[c % 3]) for c in range(v * lanes, (v + 1) * lanes)]
             pieces = [[w.let(f"load <{square} x {shape.scalar}>, ptr {pointer}, align {size}") for pointer in pointers[first::square]]
@@ -171,12 +171,12 @@ def _chains(shape: Tiling, symbol: str) -> str:
 
         def turn(_: str, carried: Values) -> Values:
             x, b, *totals = carried
-            following = [w.multiply_add(w.load(w.at(l, x)), w.load(w.at(r, b)), total)
-                         for l, r, total in zip(left, right, totals, strict=True)]
+            following = [w.multiply_add(w.load(w.at(xs, x)), w.load(w.at(bs, b)), total)
+                         for xs, bs, total in zip(left, right, totals, strict=True)]
             return [w.add(x, "%x_step"), w.add(b, "%b_row"), *following]
 
         carry = [("i64", "0"), ("i64", "0"), *((w.shape.vector, w.load(place)) for place in sums)]
-        _, _, *totals = w.loop(0, "%k", 1, turn, carry)
+        totals = w.loop(0, "%k", 1, turn, carry)[2:]
         for place, total in zip(sums, totals, strict=True):
             w.store(total, place)
 

@@ -38,8 +38,18 @@ class Tiling:
     has_fma: bool
     block_k: int
     """Longest run of k that one accumulator sums; part of the meaning of a product (see `products`)."""
-    block_m: int
-    block_n: int
+    block_bytes: int
+    """Size of a copied block of A: a quarter of the second cache."""
+
+    @property
+    def block_m(self) -> int:
+        """Rows of a block of A, whole tiles."""
+        return self.block_bytes // (self.block_k * self.size) // self.rows[0] * self.rows[0]
+
+    @property
+    def block_n(self) -> int:
+        """Columns of B between two passes over A."""
+        return 4096 // self.size
 
     @property
     def vector(self) -> str:
@@ -69,10 +79,7 @@ def tiling(dtype: str, target: Target) -> Tiling:
     scalar, size = _SCALARS[dtype]
     rows = _ROWS[target.level]
     lanes = target.vector_bytes // size
-    # A panel of B (block_k by two vectors) fills about the first cache, a block of A a quarter of the second.
-    block_k = 256
-    block_m = target.l2_bytes // 4 // (block_k * size) // rows[0] * rows[0]
-    return Tiling(scalar, size, lanes, rows, target.level == "v4", target.has_fma, block_k, block_m, block_n=1024 * 4 // size)
+    return Tiling(scalar, size, lanes, rows, target.level == "v4", target.has_fma, block_k=384, block_bytes=target.l2_bytes // 4)
 
 
 class Writer:
@@ -177,8 +184,9 @@ class Writer:
         else:
             self.do(f"br label %{head}")
         self.label(end)
-        rows = [("i64", i, str(start), following), *((kind, name, first, last) for (kind, first), name, last in zip(carry, names, after, strict=True))]
-        self.lines[phis:phis] = [f"  {name} = phi {kind} [{first}, %{before}], [{last}, %{back}]" for kind, name, first, last in rows]
+        phi = [(i, "i64", str(start), following)]
+        phi += [(name, kind, first, last) for name, (kind, first), last in zip(names, carry, after, strict=True)]
+        self.lines[phis:phis] = [f"  {name} = phi {kind} [{first}, %{before}], [{last}, %{back}]" for name, kind, first, last in phi]
         return after if once else names
 
     def advance(self, start: str | int, stop: str | int, turn: Callable[[str], str]) -> None:
@@ -247,13 +255,13 @@ class TileWriter(Writer):
     def masked_load(self, pointer: str, mask: str, other: str = "zeroinitializer") -> str:
         """The lanes of `mask`, those of `other` elsewhere; the other lanes are not read."""
         shape = self.shape
-        return self.let(f"call {shape.vector} @llvm.masked.load.{shape.suffix}.p0(ptr {pointer}, i32 {shape.size}, "
+        return self.let(f"call {shape.vector} @llvm.masked.load.{shape.suffix}.p0(ptr align {shape.size} {pointer}, "
                         f"<{shape.lanes} x i1> {mask}, {shape.vector} {other})")
 
     def masked_store(self, value: str, pointer: str, mask: str) -> None:
         """Stores the lanes of `mask`; the other lanes are not written."""
         shape = self.shape
-        self.do(f"call void @llvm.masked.store.{shape.suffix}.p0({shape.vector} {value}, ptr {pointer}, i32 {shape.size}, "
+        self.do(f"call void @llvm.masked.store.{shape.suffix}.p0({shape.vector} {value}, ptr align {shape.size} {pointer}, "
                 f"<{shape.lanes} x i1> {mask})")
 
     def splat(self, pointer: str) -> str:
@@ -313,12 +321,13 @@ def declarations(shape: Tiling) -> str:
             lanes *= 2
     if shape.masked:
         vector, mask = shape.vector, f"<{shape.lanes} x i1>"
-        lines.append(f"declare {vector} @llvm.masked.load.{shape.suffix}.p0(ptr, i32, {mask}, {vector})")
-        lines.append(f"declare void @llvm.masked.store.{shape.suffix}.p0({vector}, ptr, i32, {mask})")
+        lines.append(f"declare {vector} @llvm.masked.load.{shape.suffix}.p0(ptr, {mask}, {vector})")
+        lines.append(f"declare void @llvm.masked.store.{shape.suffix}.p0({vector}, ptr, {mask})")
     return "\n".join(lines) + "\n"
 
 
-TILE_ARGUMENTS = "i64 %k, ptr noalias %a, i64 %a_row, i64 %a_col, ptr noalias %b, i64 %b_row, ptr noalias %c, i64 %c_row, i32 %old, i32 %last"
+_TILE_ARGUMENTS = ("i64 %k, ptr noalias %a, i64 %a_row, i64 %a_col, ptr noalias %b, i64 %b_row, "
+                   "ptr noalias %c, i64 %c_row, i32 %old, i32 %last")
 
 
 def tile_text(shape: Tiling, name: str, rows: int, vectors: int) -> str:
@@ -353,7 +362,7 @@ def tile_text(shape: Tiling, name: str, rows: int, vectors: int) -> str:
         _masked_end(w, vectors, sums, pointers)
     else:
         _plain_end(w, sums, pointers)
-    return w.function(f"internal void @{name}({TILE_ARGUMENTS}) noinline")
+    return w.function(f"internal void @{name}({_TILE_ARGUMENTS}) noinline")
 
 
 def _masked_end(w: TileWriter, vectors: int, sums: Values, pointers: Values) -> None:

@@ -1,10 +1,10 @@
 """Matrix products as LLVM text: sizes and strides at run time, compiled once per element type and level.
 
-The meaning of an element of `a @ b`, at every size, layout and place in the matrix: k is cut into `ceil(k / 256)` blocks of equal
+The meaning of an element of `a @ b`, at every size, layout and place in the matrix: k is cut into `ceil(k / 384)` blocks of equal
 length (the last may be shorter); each block is one chain of fused multiply-adds over increasing k from zero (multiply, then add, at
 level v2, which has no fused instruction); block sums are added in order to the first, or to the old element when accumulating. So
-the bits of an element depend on its row, its column and the level alone: a product of some rows and columns is those rows and
-columns of the product, and a caller may cut m and n among threads as it likes.
+the bits of an element depend on its row of a, its column of b and the level alone: a product of some rows and columns is those rows
+and columns of the product, and a caller may cut m and n among threads as it likes, each with a workspace of its own.
 
 Around the register tiles of `microkernel` stand the usual three blocks (Goto and van de Geijn, "Anatomy of High-Performance Matrix
 Multiplication", ACM TOMS 34 (2008) 12): columns by `block_n`, k by `block_k`, rows by `block_m`. Panels of B and blocks of A are
@@ -18,7 +18,6 @@ from dataclasses import replace
 from rustorch.codegen.matvec import SPAN, matvec_text
 from rustorch.codegen.microkernel import TileWriter, Tiling, Values, Writer, block_depth, declarations, tile_text, tiling
 from rustorch.codegen.target import Target
-from rustorch.errors import Unsupported
 
 GEMM_ARGUMENTS = ("i64 %m, i64 %n, i64 %k, ptr %a, i64 %a_row, i64 %a_col, ptr %b, i64 %b_row, i64 %b_col, "
                   "ptr %c, i64 %c_row, i64 %accumulate, ptr %work")
@@ -203,7 +202,8 @@ def _pack_text(shape: Tiling, symbol: str) -> str:
     copy = f"call void @{symbol}.copy(i64 %k, i64 %columns, ptr %src, i64 %row, ptr %dst, i64 {2 * width}, i64 {panel_bytes})"
     w.when(w.compare("eq", "%col", size), lambda: w.do(copy),
            lambda: w.loop(0, "%columns", shape.columns, panel, [("ptr", "%dst")]) and None)
-    return w.function(f"internal void @{symbol}.pack(i64 %k, i64 %columns, ptr noalias %src, i64 %row, i64 %col, ptr noalias %dst) noinline")
+    return w.function(f"internal void @{symbol}.pack(i64 %k, i64 %columns, ptr noalias %src, i64 %row, i64 %col, "
+                      "ptr noalias %dst) noinline")
 
 
 def _strip_text(shape: Tiling, symbol: str) -> str:
@@ -267,7 +267,8 @@ def _spill_text(shape: Tiling, symbol: str) -> str:
         w.loop(0, "%columns", 1, column)
 
     w.loop(0, "%rows", 1, row)
-    return w.function(f"internal void @{symbol}.spill(i64 %rows, i64 %columns, ptr noalias %src, ptr noalias %c, i64 %c_row, i32 %old) noinline")
+    return w.function(f"internal void @{symbol}.spill(i64 %rows, i64 %columns, ptr noalias %src, ptr noalias %c, i64 %c_row, "
+                      "i32 %old) noinline")
 
 
 def _blocks_text(shape: Tiling, symbol: str) -> str:
@@ -276,11 +277,14 @@ def _blocks_text(shape: Tiling, symbol: str) -> str:
     size = shape.size
     depth = block_depth(w, shape)
     panels_at = w.at("%work", _blocks_offset(shape))
-    in_place = w.both(w.compare("eq", "%b_col", size), w.compare("sle", "%m", 2 * shape.rows[0]))
+    by_rows = w.compare("eq", "%b_col", size)
+    few_rows, some_rows = (w.compare("sle", "%m", count * shape.rows[0]) for count in (2, 12))
 
     def columns(jc: str, _: Values) -> None:
         nc = w.least(w.sub("%n", jc), shape.block_n)
-        # Whole panels may be read in place; the last, partial one is always copied.
+        # Panels that are read by few rows of A, or that stay near in the cache, are not worth a copy; a partial one always is.
+        small = w.compare("sle", w.mul(nc, depth), shape.block_bytes // 2 // size)
+        in_place = w.both(by_rows, w.either(few_rows, w.both(some_rows, small)))
         whole = w.down(nc, shape.columns)
         copied_from = w.pick(in_place, whole, 0)
         copied = w.sub(nc, copied_from)
@@ -344,8 +348,8 @@ def _driver_text(shape: Tiling, symbol: str) -> str:
         # Vector products per step of k with vectors along n, and with vectors along m, where A may have to be transposed as well.
         along_n = w.mul("%m", vectors("%n"))
         in_columns = w.compare("eq", a_row, size)
-        moves = w.pick(in_columns, 0, w.div("%m", shape.square))
-        along_m = w.add(w.add(w.mul("%n", vectors("%m")), moves), w.div("%m", 8))
+        moves = w.pick(in_columns, 0, w.div(w.mul("%m", size), 8))
+        along_m = w.add(w.mul("%n", vectors("%m")), moves)
         unit = w.either(in_columns, w.compare("eq", a_col, size))
         narrow = w.both(w.compare("sle", "%n", shape.columns), w.both(unit, w.compare("slt", along_m, along_n)))
         w.when(narrow, transposed, lambda: w.do(
@@ -378,7 +382,7 @@ def _driver_text(shape: Tiling, symbol: str) -> str:
 def _block_of_a(w: TileWriter, symbol: str, a: str, mc: str, kc: str, nc: str, copy_at: str) -> Values:
     """Where the tiles read a block of A, and its strides in bytes: in place, or a copy with well spread rows.
 
-    A copy pays when many panels read the block again, and when its rows lie a multiple of the page apart (one set of the cache).
+    A copy pays when many panels read the block again: its rows may lie a multiple of the page apart, all in one set of the cache.
     """
     size, row, col = w.shape.size, "%a_row", "%a_col"
     panel = w.shape.columns * size
