@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 import time
@@ -21,7 +22,8 @@ from rustorch.codegen.target import Target, target
 from rustorch.config import config
 from rustorch.errors import CompilerBug, UserError, compose
 from rustorch.ir.analysis import digest
-from rustorch.ir.graph import Graph
+from rustorch.ir.graph import Graph, Node, Value
+from rustorch.ir.pattern import Log
 from rustorch.ir.printer import to_text
 from rustorch.ir.verifier import verify
 from rustorch.ops.interpret import interpret
@@ -30,7 +32,9 @@ from rustorch.runtime.executable import Executable
 from rustorch.runtime.loader import Loaded, load
 
 Array = np.ndarray[Any, Any]
-Pass = Callable[[Graph], Graph]
+Pass = Callable[[Graph, Log | None], Graph]
+PassLog = Callable[[str, str, Node, Sequence[Value]], None]
+"""Called with pass, rule, node and the values that replace the node's results."""
 
 PIPELINE: tuple[tuple[str, Pass, str], ...] = (
     ("inline", inline.run, "composite ops become the ops that define them; `detach` goes"),
@@ -96,13 +100,13 @@ _products: dict[str, Loaded] = {}
 _lock = threading.RLock()
 
 
-def lowered(graph: Graph, times: dict[str, float] | None = None) -> list[tuple[str, Graph]]:
-    """The graph after each pass of the pipeline, by the pass's name."""
+def lowered(graph: Graph, times: dict[str, float] | None = None, log: PassLog | None = None) -> list[tuple[str, Graph]]:
+    """The graph after each pass of the pipeline, by the pass's name; `times` receives seconds, `log` every rule applied."""
     stages: list[tuple[str, Graph]] = []
     for name, run, _ in PIPELINE:
         start = time.perf_counter()
         try:
-            graph = run(graph)
+            graph = run(graph, functools.partial(log, name) if log is not None else None)
             if config.verify:
                 verify(graph, name)
         except UserError as error:

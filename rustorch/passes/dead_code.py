@@ -11,9 +11,15 @@ from __future__ import annotations
 
 from rustorch.ir.analysis import live_nodes
 from rustorch.ir.graph import Graph
+from rustorch.ir.pattern import Log
 
 
-def run(graph: Graph) -> Graph:
+def run(graph: Graph, log: Log | None = None) -> Graph:
     """The graph without the pure nodes that no output and no effect depends on."""
     live = live_nodes(graph)
+    if log is not None:
+        kept = set(map(id, live))
+        for node in graph.nodes:
+            if id(node) not in kept:
+                log("no-reader", node, ())
     return graph if len(live) == len(graph.nodes) else Graph(graph.name, graph.inputs, tuple(live), graph.outputs)
