@@ -190,7 +190,7 @@ def planned(signature: Signature) -> tuple[EntryPlan, Loaded]:
     found = layout.probe()
     assert found is not None
     plan = emit_entry(signature, found, layout.slot_offsets(Tensor))
-    return plan, load(assemble(plan.text, TARGET), [plan.symbol])
+    return plan, load(assemble(plan.text, TARGET, quick=True), [plan.symbol])
 
 
 def slow(*args: Any, **keywords: Any) -> Any:

@@ -152,8 +152,9 @@ def test_threads_compile_and_load() -> None:
 
 
 def test_ctrl_c_during_a_compile_surfaces_afterwards() -> None:
-    body = "".join(f"  %v{k + 1} = mul i64 %v{k}, %v{k // 2}\n" for k in range(20_000))
-    slow = f"define i64 @f(i64 %v0) nounwind {{\n{body}  ret i64 %v20000\n}}\n"
+    body = "".join(f"  %v{k + 1} = mul i64 %v{k}, %v{k // 2}\n" for k in range(3000))
+    slow = f"define i64 @f(i64 %v0) nounwind {{\n{body}  ret i64 %v3000\n}}\n"
+    assemble(slow, TARGET)  # everything is imported when the clock starts
     handler = signal.getsignal(signal.SIGINT)
     timer = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
