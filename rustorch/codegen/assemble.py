@@ -29,7 +29,7 @@ def assemble(text: str, target: Target, *, quick: bool = False) -> bytes:
 def assembly(text: str, target: Target) -> str:
     """The assembly text of a module; `CompilerBug` where LLVM refuses the text."""
     with _uninterrupted(), _parsed(text) as module:
-        return str(_machine(target, quick=False).emit_assembly(module))
+        return str(_machine(target, False).emit_assembly(module))
 
 
 @functools.cache
