@@ -1,5 +1,65 @@
 """Gradients as native code: PyTorch's manners in front of one optimising compiler."""
 
+from rustorch.frontend.creation import (
+    arange,
+    as_tensor,
+    empty,
+    empty_like,
+    eye,
+    from_numpy,
+    full,
+    full_like,
+    linspace,
+    logspace,
+    ones,
+    ones_like,
+    tensor,
+    tril,
+    triu,
+    zeros,
+    zeros_like,
+)
+from rustorch.frontend.dtype import (
+    Size,
+    device,
+    dtype,
+    finfo,
+    get_default_dtype,
+    iinfo,
+    promote_types,
+    result_type,
+    set_default_dtype,
+)
+from rustorch.frontend.explain import explain
+from rustorch.frontend.functions import *  # noqa: F403
+from rustorch.frontend.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from rustorch.frontend.random import (
+    Generator,
+    bernoulli,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    normal,
+    rand,
+    rand_like,
+    randint,
+    randn,
+    randn_like,
+    randperm,
+    seed,
+    set_rng_state,
+)
+from rustorch.frontend.recorder import sync
+from rustorch.frontend.tensor import Tensor, Variable
+from rustorch.ir.dtypes import bool_ as bool
+from rustorch.ir.dtypes import f32, f64, i32, i64
+from rustorch.ir.dtypes import f32 as float
+from rustorch.ir.dtypes import f32 as float32
+from rustorch.ir.dtypes import f64 as double
+from rustorch.ir.dtypes import f64 as float64
+from rustorch.ir.dtypes import i32 as int
+from rustorch.ir.dtypes import i32 as int32
+from rustorch.ir.dtypes import i64 as int64
+from rustorch.ir.dtypes import i64 as long
 from rustorch.version import VERSION as __version__
-
-__all__ = ["__version__"]

@@ -1,0 +1,346 @@
+"""`x[…]` and `x[…] = y`: regions are views, index tensors gather, masks look at their elements (or choose, in an assignment)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rustorch.errors import ArgumentError, DimensionError, ShapeError, compose
+from rustorch.frontend.base import TensorBase
+from rustorch.frontend.elementwise import recorded
+from rustorch.frontend.emit import Builder, Value, axis_of, broadcast, broadcast_to, convert, dtype_of, operation, reshape, shape_of
+from rustorch.frontend.movement import region, select, squeeze, unsqueeze
+from rustorch.frontend.movement import reshape as reshape_view
+from rustorch.frontend.operation import from_array
+from rustorch.frontend.reduction import where_op
+from rustorch.frontend.storage import check_writable, convert_to, rebind, write
+from rustorch.ir.dims import product
+from rustorch.ir.dtypes import bool_, i64
+from rustorch.ir.types import TensorType
+
+# --- Operations -------------------------------------------------------------------------------------------------------
+
+
+@operation(name="index")
+def index_op(b: Builder, input: Value, indices: Sequence[Value], axes: tuple[int, ...]) -> Value:
+    """numpy's advanced indexing: one index tensor for each of `axes`, broadcast together."""
+    own = shape_of(input)
+    rank = len(own)
+    places = broadcast(b, *(wrapped(b, index, own[axis]) for index, axis in zip(indices, axes, strict=True)))
+    shape = shape_of(places[0])
+    flat = places[0]
+    for place, axis in zip(places[1:], axes[1:], strict=True):
+        flat = b.add(b.mul(flat, own[axis]), place)
+    rest = tuple(a for a in range(rank) if a not in axes)
+    perm = (*axes, *rest)
+    moved = input if perm == tuple(range(rank)) else b.transpose(input, perm=perm)
+    rows, width = product(tuple(own[a] for a in axes)), product(tuple(own[a] for a in rest))
+    many = product(shape)
+    table = reshape(b, moved, (rows, width))
+    index = b.broadcast_to(reshape(b, flat, (many,)), shape=(many, width), dims=(0,))
+    found = reshape(b, b.gather(table, index, axis=0), (*shape, *(own[a] for a in rest)))
+    first = axes[0]
+    if first and axes == tuple(range(first, first + len(axes))):  # the indexed dimensions stand where they stood
+        n = len(shape)
+        order = (*range(n, n + first), *range(n), *range(n + first, n + len(rest)))
+        found = b.transpose(found, perm=order)
+    return found
+
+
+def wrapped(b: Builder, index: Value, size: Any) -> Value:
+    """The index with negative places counted from the end."""
+    index = convert(b, index, i64)
+    counted: Value = b.select(b.lt(index, 0), b.add(index, size), index)
+    return counted
+
+
+@operation(name="put")
+def put_op(b: Builder, input: Value, values: Value, source: Value) -> Value:
+    """Element i of the flattened tensor replaced by element `source[i]` of the flattened values; kept where that is negative."""
+    own = shape_of(input)
+    size = product(own)
+    flat = reshape(b, convert(b, values, dtype_of(input)), (product(shape_of(values)),))
+    found = b.gather(flat, b.maximum(source, 0), axis=0)
+    return reshape(b, b.select(b.ge(source, 0), found, reshape(b, input, (size,))), own)
+
+
+@operation(name="gather")
+def gather(b: Builder, input: Value, dim: int, index: Value) -> Value:
+    """The elements at places `index` along a dimension."""
+    axis = axis_of(dim, len(shape_of(input)))
+    table = trimmed(b, input, index, axis)
+    found: Value = b.gather(table, index, axis=axis)
+    return found
+
+
+def trimmed(b: Builder, input: Value, index: Value, axis: int) -> Value:
+    """The part of the tensor that an index, smaller beside the axis, speaks of."""
+    own, asked = shape_of(input), shape_of(index)
+    if len(own) != len(asked):
+        raise ShapeError("Index tensor must have the same number of dimensions as input tensor")
+    limits = tuple(s if a == axis else t for a, (s, t) in enumerate(zip(own, asked, strict=True)))
+    if limits == own:
+        return input
+    part: Value = b.slice(input, starts=(0,) * len(own), limits=limits, strides=(1,) * len(own))
+    return part
+
+
+@operation(name="scatter_add")
+def scatter_add(b: Builder, input: Value, dim: int, index: Value, src: Value) -> Value:
+    """The tensor with `src` added at places `index` along a dimension."""
+    axis = axis_of(dim, len(shape_of(input)))
+    limits = shape_of(index)
+    if shape_of(src) != limits:
+        src = b.slice(src, starts=(0,) * len(limits), limits=limits, strides=(1,) * len(limits))
+    added: Value = b.scatter_add(input, index, convert(b, src, dtype_of(input)), axis=axis)
+    return added
+
+
+@operation(name="index_select")
+def index_select(b: Builder, input: Value, dim: int, index: Value) -> Value:
+    """The slices at places `index` along a dimension."""
+    axis = axis_of(dim, len(shape_of(input)))
+    found: Value = index_op.emit(b, input, [index], (axis,))
+    return found
+
+
+@operation(name="take_along_dim")
+def take_along_dim(b: Builder, input: Value, indices: Value, dim: int) -> Value:
+    """The elements at places along a dimension, broadcast beside it."""
+    axis = axis_of(dim, len(shape_of(input)))
+    own = list(shape_of(input))
+    shape = tuple(shape_of(indices)[a] if a == axis else s for a, s in enumerate(own))
+    found: Value = b.gather(input, broadcast_to(b, indices, shape), axis=axis)
+    return found
+
+
+@operation(name="masked_fill")
+def masked_fill(b: Builder, input: Value, mask: Value, value: Any) -> Value:
+    """The tensor with a number where the mask holds."""
+    if dtype_of(mask) is not bool_:
+        raise ArgumentError("masked_fill_ only supports boolean masks, but got mask with dtype " + dtype_of(mask).name)
+    mask, x = broadcast(b, mask, input)
+    filled: Value = b.select(mask, b.const(value, x), x)
+    return filled
+
+
+# --- What the brackets mean -------------------------------------------------------------------------------------------
+
+
+def parse(x: TensorBase, index: Any) -> list[Any]:
+    """The entries of an index with `...` written out: ints, slices, None, and index tensors; lists and arrays become tensors."""
+    entries = list(index) if isinstance(index, tuple) else [index]
+    entries = [_tensor(e) if isinstance(e, (list, np.ndarray)) else e for e in entries]
+    used = sum(_width(e) for e in entries)
+    rank = len(x._type.shape)
+    if used > rank:
+        raise DimensionError(f"too many indices for tensor of dimension {rank}")
+    dots = [i for i, e in enumerate(entries) if e is Ellipsis]
+    if len(dots) > 1:
+        raise DimensionError("an index can only have a single ellipsis ('...')")
+    at = dots[0] if dots else len(entries)
+    return [*entries[:at], *[slice(None)] * (rank - used), *entries[at + 1 :]]
+
+
+def _width(entry: Any) -> int:
+    if entry is None or entry is Ellipsis or isinstance(entry, bool):
+        return 0
+    if isinstance(entry, TensorBase) and entry._type.dtype is bool_:
+        return len(entry._type.shape)
+    return 1
+
+
+def _tensor(entry: Any) -> Any:
+    if isinstance(entry, list) and any(isinstance(e, TensorBase) for e in entry):
+        raise ArgumentError("a list of tensors is no index: stack them first, or use a tuple for one index per dimension")
+    array = np.asarray(entry)
+    if array.size == 0 and array.dtype.kind == "f":
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iub":
+        raise DimensionError("tensors used as indices must be long, int, byte or bool tensors")
+    return from_array(array.astype(np.bool_ if array.dtype.kind == "b" else np.int64))
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """`x[index]`."""
+    if type(index) is int:
+        if not x._type.shape:
+            raise DimensionError("invalid index of a 0-dim tensor. Use `tensor.item()` to convert a 0-dim tensor to a number")
+        return select_first(x, index)
+    entries = parse(x, index)
+    if all(e is None or isinstance(e, (int, slice, np.integer)) and not isinstance(e, bool) for e in entries):
+        return basic(x, entries)
+    view, tensors, axes = split_index(x, entries)
+    return index_op(view, tuple(tensors), tuple(axes)) if tensors else view
+
+
+def select_first(x: Any, index: int) -> Any:
+    """The slice at an index of the first dimension."""
+    size = x._type.shape[0]
+    if not -size <= index < size:
+        raise DimensionError(f"index {index} is out of bounds for dimension 0 with size {size}")
+    return select(x, 0, index)
+
+
+def basic(x: Any, entries: list[Any]) -> Any:
+    """The view of an index of ints, slices and None."""
+    own = x._type.shape
+    slices: list[slice] = []
+    shape: list[int] = []
+    axis = 0
+    for e in entries:
+        if e is None:
+            shape.append(1)
+            continue
+        size = own[axis]
+        if isinstance(e, slice):
+            start, stop, step = _bounds(e, size)
+            slices.append(slice(start, stop, step))
+            shape.append(len(range(start, stop, step)))
+        else:
+            place = int(e)
+            if not -size <= place < size:
+                raise DimensionError(f"index {place} is out of bounds for dimension {axis} with size {size}")
+            slices.append(slice(place % size, place % size + 1, 1))
+        axis += 1
+    whole = all(s.start == 0 and s.stop == size and s.step == 1 for s, size in zip(slices, own, strict=True))
+    view = x if whole else region(x, tuple(slices))
+    return view if view is not x and view._type.shape == tuple(shape) else reshape_view(view, tuple(shape))
+
+
+def _bounds(e: slice, size: int) -> tuple[int, int, int]:
+    e = slice(*(v if v is None else int(v) for v in (e.start, e.stop, e.step)))
+    if e.step is not None and e.step <= 0:
+        raise ArgumentError("step must be greater than zero")
+    start, stop, step = e.indices(size)
+    return start, max(start, stop), step
+
+
+def split_index(x: Any, entries: list[Any]) -> tuple[Any, list[Any], list[int]]:
+    """The view that the plain entries give, and the index tensors with the dimensions of the view that they index."""
+    plain: list[Any] = []
+    tensors: list[Any] = []
+    axes: list[int] = []
+    place = 0
+    mixed = [e for e in entries if isinstance(e, TensorBase) or (isinstance(e, (int, np.integer)) and not isinstance(e, bool))]
+    for e in entries:
+        if isinstance(e, (bool, np.bool_)):
+            plain.append(None)
+            tensors.append(from_array(np.zeros(1 if e else 0, np.int64)))
+            axes.append(place)
+            place += 1
+        elif isinstance(e, TensorBase) and e._type.dtype is bool_:
+            for axis, found in enumerate(nonzero_arrays(e)):
+                if e._type.shape[axis] != x._type.shape[place + axis - sum(p is None for p in plain)]:
+                    raise DimensionError(
+                        f"The shape of the mask {list(e._type.shape)} at index {axis} does not match the shape of the indexed "
+                        f"tensor {list(x._type.shape)} at index {axis}"
+                    )
+                plain.append(slice(None))
+                tensors.append(from_array(found))
+                axes.append(place + axis)
+            place += len(e._type.shape)
+        elif isinstance(e, TensorBase):
+            if e._type.dtype.kind != "int":
+                raise DimensionError("tensors used as indices must be long, int, byte or bool tensors")
+            plain.append(slice(None))
+            tensors.append(e)
+            axes.append(place)
+            place += 1
+        elif isinstance(e, (int, np.integer)):
+            if len(mixed) > 1 and any(isinstance(m, TensorBase) for m in mixed):  # an int beside index tensors is one of them
+                plain.append(slice(None))
+                tensors.append(from_array(np.asarray(int(e), np.int64)))
+                axes.append(place)
+                place += 1
+            else:
+                plain.append(e)
+        else:
+            plain.append(e)
+            place += 1
+    return basic(x, plain), tensors, axes
+
+
+def nonzero_arrays(mask: Any) -> tuple[Any, ...]:
+    """Where elements are nonzero: an array of places per dimension. Looks at the elements."""
+    return tuple(found.astype(np.int64) for found in np.nonzero(mask._elements()))
+
+
+def setitem(x: Any, index: Any, value: Any) -> None:
+    """`x[index] = value`."""
+    check_writable(x)
+    if isinstance(index, TensorBase) and index._type.dtype is bool_ and not (isinstance(value, TensorBase) and value._type.shape):
+        mask = reshape_view(index, index._type.shape + (1,) * (len(x._type.shape) - len(index._type.shape)))
+        rebind(x, where_op(mask, convert_to(value, x._type.dtype) if isinstance(value, TensorBase) else _number(x, value), x))
+        return
+    entries = parse(x, index)
+    if any(isinstance(e, (TensorBase, bool, np.bool_)) for e in entries):
+        _put(x, entries, _as_tensor(x, value))
+        return
+    copy_(basic(x, entries), value)
+
+
+def _number(x: Any, value: Any) -> Any:
+    kind = {"bool": bool, "int": int, "float": float}[x._type.dtype.kind]
+    return kind(value)
+
+
+def _as_tensor(x: Any, value: Any) -> Any:
+    if isinstance(value, TensorBase):
+        return value
+    return from_array(np.asarray(value).astype(x._type.dtype.numpy))
+
+
+def copy_(x: Any, value: Any) -> Any:
+    """Write a tensor or a number over the elements of `x`; gives `x`."""
+    check_writable(x)
+    write(x, fill_like(_as_tensor(x, value), x._type))
+    return x
+
+
+@operation(name="copy")
+def fill_like(b: Builder, input: Value, type: TensorType) -> Value:
+    """The tensor in another element type, repeated to a shape."""
+    x = convert(b, input, type.dtype)
+    lead = len(shape_of(x)) - len(type.shape)
+    if lead > 0 and all(s == 1 for s in shape_of(x)[:lead]):
+        x = reshape(b, x, shape_of(x)[lead:])
+    return broadcast_to(b, x, type.shape)
+
+
+def _put(x: Any, entries: list[Any], value: Any) -> None:
+    """Write at index tensors: their elements are looked at, and of equal places the last is kept."""
+    view, tensors, axes = split_index(x, entries)
+    own = view._type.shape
+    numbers = np.arange(int(np.prod(own))).reshape(own)
+    arrays = [t._elements() for t in tensors]
+    for array, axis in zip(arrays, axes, strict=True):
+        if array.size and (array.max() >= own[axis] or array.min() < -own[axis]):
+            raise DimensionError(
+                compose(f"index {array.max()} is out of bounds for dimension {axis} with size {own[axis]}")
+            )
+    key: list[Any] = [slice(None)] * len(own)
+    for array, axis in zip(arrays, axes, strict=True):
+        key[axis] = array
+    places = numbers[tuple(key)]
+    source = np.full(numbers.size, -1, np.int64)
+    source[places.reshape(-1)] = np.arange(places.size)
+    write(view, put_op(view, fill_like(value, TensorType(x._type.dtype, places.shape)), from_array(source)))
+
+
+def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
+    """Where elements are nonzero, a row of places each. Looks at the elements."""
+    found = nonzero_arrays(input)
+    if as_tuple:
+        return tuple(map(from_array, found))
+    return from_array(np.stack(found, 1) if found else np.zeros((int(bool(input._elements())), 0), np.int64))
+
+
+def masked_select(input: Any, mask: Any) -> Any:
+    """The elements where a mask holds. Looks at the mask."""
+    return getitem(input, mask)
+
+
+__all__ = ["gather", "getitem", "index_select", "masked_fill", "nonzero", "recorded", "scatter_add", "setitem", "squeeze", "unsqueeze"]

@@ -1,0 +1,127 @@
+"""The gradient mode: whether operations are recorded for differentiation, thread by thread."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
+
+from rustorch.frontend.state import local
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are recorded for differentiation."""
+    return bool(local.segment.mode)
+
+
+def set_mode(mode: bool) -> None:
+    """Switch the calling thread's gradient mode."""
+    local.grad = mode
+    local.segment.set_grad(mode)
+
+
+class _Mode:
+    """A mode as a context and as a decorator (of generator functions, too: the mode holds inside each step only)."""
+
+    mode = True
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> Self:
+        self._before.append(is_grad_enabled())
+        set_mode(self.mode)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        set_mode(self._before.pop())
+
+    def __call__(self, function: F) -> F:
+        if inspect.isgeneratorfunction(function):
+            return self._generator(function)
+
+        @functools.wraps(function)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with type(self)._copy(self):
+                return function(*args, **kwargs)
+
+        return inside  # type: ignore[return-value]
+
+    def _copy(self) -> _Mode:
+        return type(self)()
+
+    def _generator(self, function: F) -> F:
+        @functools.wraps(function)
+        def steps(*args: Any, **kwargs: Any) -> Any:
+            with self._copy():
+                generator = function(*args, **kwargs)
+                request: Any = None
+            failed: BaseException | None = None
+            while True:
+                try:
+                    with self._copy():
+                        answer = generator.throw(failed) if failed is not None else generator.send(request)
+                except StopIteration as stop:
+                    return stop.value
+                failed = None
+                try:
+                    request = yield answer
+                except GeneratorExit:
+                    with self._copy():
+                        generator.close()
+                    raise
+                except BaseException as error:
+                    failed = error
+
+        return steps  # type: ignore[return-value]
+
+
+class no_grad(_Mode):  # noqa: N801
+    """Operations inside are not recorded for differentiation: `with no_grad():` or `@no_grad()`."""
+
+    mode = False
+
+    def __new__(cls, function: Any = None) -> Any:
+        made = super().__new__(cls)
+        if function is None:
+            return made
+        made.__init__()  # type: ignore[misc]
+        return made(function)
+
+
+class enable_grad(_Mode):  # noqa: N801
+    """Operations inside are recorded for differentiation: `with enable_grad():` or `@enable_grad()`."""
+
+    mode = True
+
+    def __new__(cls, function: Any = None) -> Any:
+        made = super().__new__(cls)
+        if function is None:
+            return made
+        made.__init__()  # type: ignore[misc]
+        return made(function)
+
+
+class set_grad_enabled(_Mode):  # noqa: N801
+    """Switch the mode at once; as a context, switch it back at the end."""
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__()
+        self.mode = bool(mode)
+        self._outer = is_grad_enabled()
+        set_mode(self.mode)
+
+    def __enter__(self) -> Self:
+        self._before.append(self._outer)
+        set_mode(self.mode)
+        return self
+
+    def __call__(self, function: F) -> F:
+        set_mode(self._outer)
+        return super().__call__(function)
+
+    def _copy(self) -> _Mode:
+        return type(self)(self.mode)

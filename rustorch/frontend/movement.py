@@ -1,0 +1,380 @@
+"""Shapes and places: views, joins and copies of elements.
+
+On concrete tensors that record no gradient a view that numpy can make without copying is made at once. Elsewhere a view is
+recorded, and knows its base, so that writing to either is seen by the other (`storage.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rustorch.errors import ArgumentError, DimensionError, ShapeError, compose
+from rustorch.frontend.base import TensorBase, concrete
+from rustorch.frontend.emit import Builder, Shape, Value, axes_of, axis_of, broadcast_to, convert, dtype_of, operation, result_type, shape_of
+from rustorch.frontend.emit import reshape as reshaped
+from rustorch.frontend.state import local
+from rustorch.frontend.storage import link
+from rustorch.ir.dims import product
+from rustorch.ir.dtypes import bool_, i64
+from rustorch.ir.types import TensorType
+
+# --- Operations -------------------------------------------------------------------------------------------------------
+
+
+@operation(name="reshape")
+def reshape_op(b: Builder, input: Value, shape: tuple[int, ...]) -> Value:
+    """The elements in another shape; one size may be -1."""
+    return reshaped(b, input, whole_shape(shape_of(input), shape))
+
+
+def whole_shape(own: Shape, asked: tuple[int, ...]) -> Shape:
+    """The asked shape with its -1 worked out."""
+    for size in asked:
+        if not isinstance(size, int) or size < -1:
+            raise ShapeError(f"invalid shape dimension {size}")
+    total = product(own)
+    if -1 in asked:
+        rest = product(tuple(s for s in asked if s != -1))
+        if asked.count(-1) > 1:
+            raise ShapeError("only one dimension can be inferred")
+        if rest and isinstance(total, int) and isinstance(rest, int) and total % rest == 0:
+            return tuple(total // rest if s == -1 else s for s in asked)
+    elif product(asked) == total:
+        return asked
+    raise ShapeError(compose(f"shape '{list(asked)}' is invalid for input of size {total}", f"the tensor has shape {list(own)}"))
+
+
+@operation(name="permute")
+def permute_op(b: Builder, input: Value, dims: tuple[int, ...]) -> Value:
+    """The dimensions in another order."""
+    rank = len(shape_of(input))
+    if len(dims) != rank:
+        raise ShapeError(
+            f"permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering of "
+            f"dimensions i.e. input.dim() = {rank} is not equal to len(dims) = {len(dims)}"
+        )
+    perm = tuple(axis_of(d, rank) for d in dims)
+    if len(set(perm)) != rank:
+        raise ArgumentError("permute(): duplicate dims are not allowed.")
+    return input if perm == tuple(range(rank)) else b.transpose(input, perm=perm)  # type: ignore[no-any-return]
+
+
+@operation(name="expand")
+def expand_op(b: Builder, input: Value, sizes: tuple[int, ...]) -> Value:
+    """The tensor repeated to a larger shape; -1 keeps a size."""
+    own = shape_of(input)
+    lead = len(sizes) - len(own)
+    if lead < 0:
+        raise ShapeError(
+            f"expand(): the number of sizes provided ({len(sizes)}) must be greater or equal to the number of dimensions in the "
+            f"tensor ({len(own)})"
+        )
+    return broadcast_to(b, input, tuple(own[i - lead] if s == -1 and i >= lead else s for i, s in enumerate(sizes)))
+
+
+@operation(name="cat")
+def cat_op(b: Builder, tensors: Sequence[Value], dim: int) -> Value:
+    """Tensors one behind the other along a dimension."""
+    if not tensors:
+        raise ArgumentError("torch.cat(): expected a non-empty list of Tensors")
+    dtype = result_type(*tensors)
+    axis = axis_of(dim, len(shape_of(tensors[0])))
+    first = shape_of(tensors[0])
+    for i, x in enumerate(tensors):
+        other = shape_of(x)
+        if len(other) != len(first):
+            raise ShapeError(f"Tensors must have same number of dimensions: got {len(first)} and {len(other)}")
+        for d, (s, t) in enumerate(zip(first, other, strict=True)):
+            if d != axis and s != t:
+                raise ShapeError(
+                    f"Sizes of tensors must match except in dimension {axis}. Expected size {s} but got size {t} for tensor number "
+                    f"{i} in the list."
+                )
+    if not first:
+        raise ShapeError("zero-dimensional tensor (at position 0) cannot be concatenated")
+    joined: Value = b.concat(*(convert(b, x, dtype) for x in tensors), axis=axis)
+    return joined
+
+
+@operation(name="stack")
+def stack_op(b: Builder, tensors: Sequence[Value], dim: int) -> Value:
+    """Tensors of one shape along a new dimension."""
+    if not tensors:
+        raise ArgumentError("stack expects a non-empty TensorList")
+    first = shape_of(tensors[0])
+    axis = axis_of(dim, len(first) + 1)
+    for i, x in enumerate(tensors):
+        if shape_of(x) != first:
+            raise ShapeError(f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(shape_of(x))} at entry {i}")
+    dtype = result_type(*tensors)
+    rows = [reshaped(b, convert(b, x, dtype), (*first[:axis], 1, *first[axis:])) for x in tensors]
+    joined: Value = b.concat(*rows, axis=axis)
+    return joined
+
+
+@operation(name="flip")
+def flip_op(b: Builder, input: Value, dims: tuple[int, ...]) -> Value:
+    """The order of elements turned around along dimensions."""
+    axes = axes_of(dims, len(shape_of(input)))
+    return b.flip(input, axes=axes) if dims else input  # type: ignore[no-any-return]
+
+
+@operation(name="slice")
+def slice_op(b: Builder, input: Value, starts: tuple[int, ...], limits: tuple[int, ...], strides: tuple[int, ...]) -> Value:
+    """A region: every `strides`-th element from `starts` up to `limits`."""
+    region: Value = b.slice(input, starts=starts, limits=limits, strides=strides)
+    return region
+
+
+@operation(name="put_slice")
+def put_slice_op(
+    b: Builder, input: Value, value: Value, starts: tuple[int, ...], limits: tuple[int, ...], strides: tuple[int, ...]
+) -> Value:
+    """The tensor with a region replaced."""
+    own = shape_of(input)
+    region = tuple(-(-(stop - start) // step) for start, stop, step in zip(starts, limits, strides, strict=True))
+    value = broadcast_to(b, convert(b, value, dtype_of(input)), region)
+    if region == own:
+        return value
+    if any(step != 1 and size > 1 for step, size in zip(strides, region, strict=True)):
+        return place(b, input, value, np.arange(_number(own)).reshape(own)[tuple(map(slice, starts, limits, strides))])
+    high = tuple(int(size) - start - length for size, start, length in zip(own, starts, region, strict=True))  # type: ignore[arg-type]
+    inside = b.pad(b.const(True, TensorType(bool_, region)), low=starts, high=high, value=False)
+    spread = b.pad(value, low=starts, high=high, value=zero_of(input))
+    chosen: Value = b.select(inside, spread, input)
+    return chosen
+
+
+def place(b: Builder, input: Value, value: Value, places: Any) -> Value:
+    """The tensor with the elements at the flat `places` (an array of the value's shape) replaced; the last of equal ones stays."""
+    own = shape_of(input)
+    size = _number(own)
+    source = np.full(size, -1, np.int64)
+    source[places.reshape(-1)] = np.arange(places.size)
+    flat = reshaped(b, input, (size,))
+    if places.size == 0:
+        return input
+    index = b.const(np.maximum(source, 0), TensorType(i64, (size,)))
+    found = b.gather(reshaped(b, value, (places.size,)), index, axis=0)
+    mask = b.const(source >= 0, TensorType(bool_, (size,)))
+    return reshaped(b, b.select(mask, found, flat), own)
+
+
+def _number(shape: Shape) -> int:
+    size = product(shape)
+    if not isinstance(size, int):
+        raise ShapeError(compose("this needs known sizes", f"found {list(shape)}"))
+    return size
+
+
+def zero_of(x: Value) -> int | float | bool:
+    """Zero as a Python number of the kind of `x`."""
+    return {"bool": False, "int": 0, "float": 0.0}[dtype_of(x).kind]
+
+
+# --- Views ------------------------------------------------------------------------------------------------------------
+
+
+def is_plain(x: TensorBase) -> bool:
+    """Whether a view of `x` can be made by numpy, unrecorded: concrete elements, and no gradient to follow."""
+    return x._array is not None and not x._requires_grad and local.segment.writes_memory
+
+
+def plain_view(x: TensorBase, array: Any) -> Any:
+    """A tensor that looks into the memory of `x`."""
+    view = concrete(array, TensorType(x._type.dtype, array.shape))
+    base = x._more()
+    view._more().exposed = base.exposed
+    base.shared = view._more().shared = True
+    return view
+
+
+def viewed(x: TensorBase, call: Callable[..., Any], args: tuple[Any, ...], scatter: Callable[[Any, Any], Any]) -> Any:
+    """The view `call(x, *args)`, linked to its base."""
+    return link(call(x, *args), x, lambda base: call(base, *args), scatter)
+
+
+def reshape(input: Any, *shape: Any) -> Any:
+    """The tensor with the same elements in another shape; one size may be -1."""
+    asked = sizes_from(shape)
+    if is_plain(input) and input._array.flags.c_contiguous:
+        return plain_view(input, input._array.reshape(whole_shape(input._type.shape, asked)))
+    own = input._type.shape
+    return viewed(input, reshape_op, (asked,), lambda base, value: reshape_op(value, own))
+
+
+view = reshape
+
+
+def sizes_from(given: tuple[Any, ...]) -> tuple[int, ...]:
+    """Sizes that were given one by one or as one sequence."""
+    sizes = given[0] if len(given) == 1 and not isinstance(given[0], (int, np.integer, TensorBase)) else given
+    return tuple(size if type(size) is int else _index(size) for size in sizes)
+
+
+def _index(size: Any) -> int:
+    try:
+        return int(size.__index__())
+    except AttributeError:
+        raise ArgumentError(f"a size or dimension must be an int, not {type(size).__name__}") from None
+
+
+def permute(input: Any, *dims: Any) -> Any:
+    """The dimensions in another order."""
+    order = sizes_from(dims)
+    rank = len(input._type.shape)
+    back = tuple(int(i) for i in np.argsort([d % rank if rank else d for d in order])) if len(order) == rank else ()
+    return viewed(input, permute_op, (order,), lambda base, value: permute_op(value, back))
+
+
+def transpose(input: Any, dim0: int, dim1: int) -> Any:
+    """Two dimensions exchanged."""
+    rank = len(input._type.shape)
+    order = list(range(rank))
+    if rank:
+        a, c = axis_of(dim0, rank), axis_of(dim1, rank)
+        order[a], order[c] = c, a
+    return permute(input, tuple(order))
+
+
+def t(input: Any) -> Any:
+    """The transpose of a matrix; vectors and numbers as they are."""
+    rank = len(input._type.shape)
+    if rank > 2:
+        raise ShapeError(f"t() expects a tensor with <= 2 dimensions, but self is {rank}D")
+    return permute(input, tuple(range(rank))[::-1])
+
+
+def expand(input: Any, *sizes: Any) -> Any:
+    """The tensor repeated to a larger shape without asking for memory; -1 keeps a size."""
+    return expand_op(input, sizes_from(sizes))
+
+
+def expand_as(input: Any, other: Any) -> Any:
+    """The tensor repeated to the shape of another."""
+    return expand_op(input, other._type.shape)
+
+
+def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
+    """The tensors repeated to one shape."""
+    shape = np.broadcast_shapes(*(x._type.shape for x in tensors))
+    return tuple(expand_op(x, shape) for x in tensors)
+
+
+def squeeze(input: Any, dim: int | tuple[int, ...] | None = None) -> Any:
+    """The tensor without its dimensions of size 1, or without those named that have it."""
+    own = input._type.shape
+    axes = axes_of(dim, len(own))
+    return reshape(input, tuple(s for a, s in enumerate(own) if not (a in axes and s == 1)))
+
+
+def unsqueeze(input: Any, dim: int) -> Any:
+    """The tensor with a new dimension of size 1."""
+    own = input._type.shape
+    axis = axis_of(dim, len(own) + 1)
+    return reshape(input, (*own[:axis], 1, *own[axis:]))
+
+
+def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """The dimensions from `start_dim` to `end_dim` as one."""
+    own = input._type.shape
+    first, last = axis_of(start_dim, len(own)), axis_of(end_dim, len(own))
+    if first > last:
+        raise ArgumentError("flatten() has invalid args: start_dim cannot come after end_dim")
+    if not own:
+        return reshape(input, (1,))
+    return reshape(input, (*own[:first], _number(own[first : last + 1]), *own[last + 1 :]))
+
+
+def unflatten(input: Any, dim: int, sizes: tuple[int, ...]) -> Any:
+    """One dimension as several."""
+    own = input._type.shape
+    axis = axis_of(dim, len(own))
+    return reshape(input, (*own[:axis], *whole_shape((own[axis],), tuple(sizes)), *own[axis + 1 :]))
+
+
+def narrow(input: Any, dim: int, start: int, length: int) -> Any:
+    """`length` places from `start` along a dimension."""
+    own = input._type.shape
+    axis = axis_of(dim, len(own))
+    if start < 0:
+        start += own[axis]
+    if not 0 <= start <= own[axis] - length or length < 0:
+        raise DimensionError(f"start ({start}) + length ({length}) exceeds dimension size ({own[axis]}).")
+    return region(input, tuple(slice(start, start + length) if a == axis else slice(0, s) for a, s in enumerate(own)))
+
+
+def region(input: Any, slices: tuple[slice, ...]) -> Any:
+    """The view of a region, given by slices of known positive steps, one a dimension."""
+    if is_plain(input):
+        return plain_view(input, input._array[slices])
+    args = (tuple(s.start for s in slices), tuple(s.stop for s in slices), tuple(s.step or 1 for s in slices))
+    return viewed(input, slice_op, args, lambda base, value: put_slice_op(base, value, *args))
+
+
+# --- Joins and parts --------------------------------------------------------------------------------------------------
+
+
+def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Tensors one behind the other along a dimension."""
+    return cat_op(tuple(tensors), dim)
+
+
+def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Tensors of one shape along a new dimension."""
+    return stack_op(tuple(tensors), dim)
+
+
+def split(input: Any, split_size: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
+    """Parts of a size, or of sizes, along a dimension."""
+    own = input._type.shape
+    axis = axis_of(dim, len(own))
+    total = own[axis]
+    if isinstance(split_size, int):
+        if split_size <= 0:
+            raise ArgumentError(f"split expects split_size be non-negative, but got split_size={split_size}")
+        sizes = [min(split_size, total - i) for i in range(0, total, split_size)] or [0]
+    else:
+        sizes = list(split_size)
+        if sum(sizes) != total:
+            raise ShapeError(
+                f"split_with_sizes expects split_sizes to sum exactly to {total} (input tensor's size at dimension {axis}), "
+                f"but got split_sizes={sizes}"
+            )
+    starts = np.cumsum([0, *sizes]).tolist()
+    return tuple(narrow(input, axis, start, size) for start, size in zip(starts, sizes, strict=False))
+
+
+def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+    """At most `chunks` parts of one size (the last may be smaller) along a dimension."""
+    total = input._type.shape[axis_of(dim, len(input._type.shape))]
+    return split(input, max(-(-total // chunks), 1), dim)
+
+
+def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
+    """The slices along a dimension, each without it."""
+    axis = axis_of(dim, len(input._type.shape))
+    return tuple(select(input, axis, i) for i in range(input._type.shape[axis]))
+
+
+def select(input: Any, dim: int, index: int) -> Any:
+    """The slice at `index` along a dimension, without it."""
+    own = input._type.shape
+    axis = axis_of(dim, len(own))
+    if not -own[axis] <= index < own[axis]:
+        raise DimensionError(f"select(): index {index} out of range for tensor of size {list(own)} at dimension {axis}")
+    return squeeze(narrow(input, axis, index % own[axis], 1), axis)
+
+
+def flip(input: Any, dims: int | tuple[int, ...]) -> Any:
+    """The order of elements turned around along dimensions."""
+    return flip_op(input, (dims,) if isinstance(dims, int) else tuple(dims))
+
+
+FUNCTIONS = (
+    reshape, permute, transpose, t, squeeze, unsqueeze, flatten, unflatten, narrow, split, chunk, unbind, select, flip,
+)  # fmt: skip
+"""Functions that are methods, too."""

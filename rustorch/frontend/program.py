@@ -1,0 +1,72 @@
+"""From recorded values to something that runs: inputs numbered by first use, outputs by definition, the rest outside.
+
+Both doors come through here, so that the same program, recorded or traced, is the same graph and shares one compiled entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rustorch import compiler
+from rustorch.compiler import Compiled
+from rustorch.config import config
+from rustorch.frontend.base import Array
+from rustorch.ir.analysis import live_nodes
+from rustorch.ir.graph import Graph, Node, Value
+from rustorch.ops.interpret import interpret
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled graph between permutations: which inputs it reads, and which result is which."""
+
+    graph: Graph
+    inputs: tuple[int, ...]
+    """Positions, in what `run` is given, of the graph's inputs."""
+    outputs: tuple[tuple[bool, int], ...]
+    """For each result of `run`: whether the graph computes it, and its place among the graph's outputs, else among the inputs."""
+    compiled: Compiled | None
+
+    def run(self, arrays: Sequence[Array]) -> list[Array]:
+        """The results for these inputs."""
+        given = [arrays[i] for i in self.inputs]
+        if not self.graph.outputs:
+            found: Sequence[Array] = ()
+        elif self.compiled is None:
+            found = [np.asarray(x) for x in interpret(self.graph, given)]
+        else:
+            found = self.compiled.run(given)
+        return [found[i] if computed else arrays[i] for computed, i in self.outputs]
+
+
+def make_program(
+    inputs: Sequence[Value], nodes: Sequence[Node], outputs: Sequence[Value], name: str = "main", eager: bool | None = None
+) -> Program:
+    """Compile what `outputs` depend on."""
+    graph, given, places = normal_form(inputs, nodes, outputs, name)
+    eager = config.eager if eager is None else eager
+    return Program(graph, given, places, None if eager or not graph.outputs else compiler.compile_graph(graph))
+
+
+def normal_form(
+    inputs: Sequence[Value], nodes: Sequence[Node], outputs: Sequence[Value], name: str
+) -> tuple[Graph, tuple[int, ...], tuple[tuple[bool, int], ...]]:
+    """The graph with its inputs in order of first use and its outputs, each once, in order of definition; and both permutations."""
+    live = live_nodes(Graph(name, tuple(inputs), tuple(nodes), tuple(outputs)))
+    position = {v: i for i, v in enumerate(inputs)}
+    used = [v for v in dict.fromkeys(v for node in live for v in node.operands) if v in position]
+    wanted = set(outputs)
+    computed = [v for node in live for v in node.results if v in wanted]
+    place = {v: i for i, v in enumerate(computed)}
+    places = tuple((True, place[v]) if v in place else (False, position[v]) for v in outputs)
+    return Graph(name, tuple(used), tuple(live), tuple(computed)), tuple(position[v] for v in used), places
+
+
+def copies(arrays: list[Array], given: Sequence[Any]) -> list[Array]:
+    """The results, those that are an input's own memory copied."""
+    own = {id(a) for a in given}
+    return [a.copy() if id(a) in own else a for a in arrays]

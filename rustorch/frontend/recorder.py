@@ -1,0 +1,390 @@
+"""The recorder: programs that look eager are recorded, recognised, and compiled as a whole when somebody looks.
+
+A thread has one open segment. Recording walks a trie whose edges are keys (`segment.py`): an edge that was seen before knows
+the types of its results, so that a repeated step costs one look-up an operation, with no inference and no graph. An edge that
+is new is emitted into a graph (rebuilt from the path, once), where shapes and element types are checked: errors are raised on
+the user's line.
+
+Observation points close the segment, and what is still held by somebody is computed:
+
+- `backward`, `grad` without `create_graph`, and `rustorch.sync()`, which optimisers call at the end of a step;
+- looking at elements: `numpy()`, `item()`, `tolist()`, `float()`, `int()`, `bool()`, use as an index, `__array__`, DLPack;
+- `print`, `repr` and `format`; pickling and `deepcopy`;
+- shapes that depend on elements (`nonzero`, masks as an index);
+- writing to memory that is shared with numpy or with another tensor;
+- `LIMIT` recorded values; a change of the default element type.
+
+Another thread that looks at a value computes it without closing the segment of the thread that recorded it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from sys import getrefcount
+from typing import Any
+
+import numpy as np
+
+from rustorch.config import config
+from rustorch.errors import UserError
+from rustorch.frontend.base import GIL, Array, TensorBase
+from rustorch.frontend.explain import note_closed, note_new_edge
+from rustorch.frontend.program import Program, make_program
+from rustorch.frontend.segment import GONE, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type
+from rustorch.frontend.state import defaults, local, set_first_segment
+from rustorch.ir.graph import Value
+from rustorch.ir.location import UNKNOWN, Location, user_location
+from rustorch.ir.types import DType, TensorType
+
+LIMIT = 2000
+"""A segment closes at this many values."""
+TRIE_LIMIT = 200_000
+"""So many edges are remembered; beyond, all are forgotten (compiled programs are not: they are kept by what they compute)."""
+
+
+class Step:
+    """A place in the trie: the program that leads here, and what was made for exactly this program."""
+
+    __slots__ = ("parent", "operation", "key", "next", "types", "flags", "type", "grad", "location", "programs", "holes", "memo")
+
+    def __init__(self, parent: Step | None, operation: Primitive | None, key: Key, location: Location) -> None:
+        self.parent, self.operation, self.key, self.location = parent, operation, key, location
+        self.next: dict[Key, Step] = {}
+        self.types: tuple[TensorType, ...] = ()
+        self.flags: tuple[bool, ...] = ()
+        self.type: TensorType | None = None
+        """The result's type where there is exactly one."""
+        self.grad = False
+        """Whether that result requires gradients."""
+        self.programs: dict[tuple[int, ...], Program] = {}
+        """By the numbers of the values that were still held at the end."""
+        self.holes: set[Key] = set()
+        """Keys of the edges from here that hold a Python number, with the number left out."""
+        self.memo: dict[Any, Any] = {}
+
+    def path(self) -> list[Step]:
+        """The steps from the root to here."""
+        steps: list[Step] = []
+        step = self
+        while step.parent is not None:
+            steps.append(step)
+            step = step.parent
+        return steps[::-1]
+
+    def root(self) -> Step:
+        """Where the path begins; its key holds the gradient mode."""
+        step = self
+        while step.parent is not None:
+            step = step.parent
+        return step
+
+
+class Input(Primitive):
+    """A foreign tensor: its key holds the type, and whether it requires gradients."""
+
+    name = "input"
+
+    def build(self, building: Building, key: Key) -> tuple[Value, ...]:
+        return (building.b.input(key[1]),)
+
+    def require(self, building: Building, key: Key, results: Sequence[Value]) -> list[bool]:
+        return [key[2]]
+
+
+class Number(Primitive):
+    """A Python number as an input: its key holds the number's type."""
+
+    name = "number"
+
+    def build(self, building: Building, key: Key) -> tuple[Value, ...]:
+        return (building.b.input(TensorType(carrier(key[1]), ())),)
+
+
+class Mode(Primitive):
+    """A switch of the gradient mode."""
+
+    name = "mode"
+
+    def build(self, building: Building, key: Key) -> tuple[Value, ...]:
+        building.mode = key[1]
+        return ()
+
+
+INPUT, NUMBER, MODE = Input(), Number(), Mode()
+
+_roots: dict[tuple[bool, DType], Step] = {}
+_edges = 0
+_lock = threading.RLock()
+"""Held while the trie grows."""
+
+
+def replay(step: Step) -> Building:
+    """The graph of the program that leads to a step."""
+    building = Building()
+    building.mode = step.root().key[0]
+    for each in step.path():
+        assert each.operation is not None
+        emit(building, each.operation, each.key, each.location)
+    return building
+
+
+def emit(building: Building, operation: Primitive, key: Key, location: Location) -> tuple[list[Value], list[bool]]:
+    """Emit one recorded operation; Python numbers that became inputs are weak in promotion."""
+    values, flags = building.emit(operation, key, location)
+    if operation is NUMBER:
+        building.ir[-1] = Scalar(values[0], key[1])
+    return values, flags
+
+
+class Recorder(Segment):
+    """A segment of a program that looks eager. See the module's text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mode = local.grad
+        self.at = self.first()
+        self.arrays: list[Array] = []
+        """The elements of the inputs."""
+        self.freed = 0
+        """Bits of the values whose history was given up by `backward`."""
+        self.closed = False
+        self._building: Building | None = None
+        self._lock = threading.RLock()
+
+    def first(self) -> Step:
+        """Where the trie is entered."""
+        key = (self.mode, defaults.dtype)
+        found = _roots.get(key)
+        return found if found is not None else _roots.setdefault(key, Step(None, None, key, UNKNOWN))
+
+    # --- recording ----------------------------------------------------------------------------------------------------
+
+    def number(self, x: TensorBase) -> int:
+        known = self.known.get(id(x))
+        if known is not None:
+            return known
+        array = x._elements()
+        extra = x._extra
+        if extra is not None and extra.exposed:
+            array = array.copy()  # what is recorded is the tensor of now, whatever numpy writes later
+        self.follow(INPUT, (INPUT, x._type, x._requires_grad))
+        number = self.take_input(x, array)
+        if x._requires_grad:
+            self.sources[number] = x
+        if GIL:
+            x._number = number
+            x._segment = self
+        return number
+
+    def take_input(self, x: TensorBase | None, array: Array) -> int:
+        """The next number, for an input."""
+        number = self.count
+        self.count = number + 1
+        if x is not None:
+            self.known[id(x)] = number
+        self.leaves.append(x)
+        self.arrays.append(array)
+        self.values.append(GONE)
+        return number
+
+    def record(self, operation: Any, args: tuple[Any, ...]) -> Any:
+        if self.count >= LIMIT:
+            self.close("length")
+            return local.segment.record(operation, args)
+        key = operation.key(self, args)
+        step = self.at.next.get(key)
+        if step is None and operation.has_number(key):
+            key = self.second_sight(operation, key)
+        results = self.record_key(operation, key)
+        return results[0] if len(results) == 1 and not operation.plural else operation.wrap(tuple(results))
+
+    def record_key(self, operation: Primitive, key: Key) -> list[Any]:
+        step = self.follow(operation, key)
+        return self.add_results(step.types, step.flags)
+
+    def follow(self, operation: Primitive, key: Key) -> Step:
+        """Go along the edge of a key, which is made where it is new."""
+        step = self.at.next.get(key)
+        if step is None:
+            step = self.extend(operation, key)
+        self.at = step
+        return step
+
+    def set_grad(self, mode: bool) -> None:
+        if mode != self.mode:
+            self.mode = mode
+            self.follow(MODE, (MODE, mode))
+
+    def second_sight(self, operation: Any, key: Key) -> Key:
+        """A Python number is a constant until another one is seen in the same place; from then on it is an input."""
+        hole = operation.without_numbers(key)
+        if hole not in self.at.holes:
+            self.at.holes.add(hole)
+            return key
+        return operation.with_inputs(key, self.take_number)  # type: ignore[no-any-return]
+
+    def take_number(self, kind: type, number: Any) -> int:
+        """The number of a new input that holds a Python number."""
+        self.follow(NUMBER, (NUMBER, kind))
+        return self.take_input(None, np.asarray(number, carrier(kind).numpy))
+
+    def extend(self, operation: Primitive, key: Key) -> Step:
+        """The new edge of a key: the operation is emitted, and refused here if its operands do not fit."""
+        global _edges
+        location = user_location()
+        with _lock, self._lock:
+            at = self.at
+            if key in at.next:  # another thread was faster
+                return at.next[key]
+            building = self.building()
+            try:
+                values, flags = emit(building, operation, key, location)
+            except BaseException as error:
+                self._building = None
+                if isinstance(error, UserError):
+                    located(error, location)
+                raise
+            step = Step(at, operation, key, location)
+            step.types, step.flags = tuple(tensor_type(v) for v in values), tuple(flags)
+            if len(values) == 1 and not operation.plural:
+                step.type, step.grad = step.types[0], step.flags[0]
+            note_new_edge(operation.name, location, at.next, key)
+            at.next[key] = step
+            _edges += 1
+            return step
+
+    def building(self) -> Building:
+        """The graph of the program so far: the path is replayed where it was only recognised."""
+        building = self._building
+        if building is None or len(building.ir) != self.count or building.mode != self.mode:
+            building = self._building = replay(self.at)
+        return building
+
+    # --- observation --------------------------------------------------------------------------------------------------
+
+    def settle(self, tensor: TensorBase) -> None:
+        if local.segment is self:
+            self.close("reading a value")
+        elif tensor._array is None:
+            self.compute()
+
+    def close(self, why: str) -> None:
+        """End the segment: compute what is still held, and let go of everything that no later `backward` can need."""
+        if local.segment is self:
+            del local.segment  # the next operation begins a new one
+        known = len(self.at.programs)
+        live = self.compute()
+        self.closed = True
+        if live:
+            note_closed(why, user_location(), len(self.at.programs) > known)
+        history = False
+        for number in live:
+            t = self.values[number]
+            if t._requires_grad and number not in self.sources:
+                t._origin = (self, number)
+                history = True
+            t._segment = None
+        for x in self.leaves:
+            if x is not None and x._segment is self:
+                x._segment = None
+        self.values.clear()
+        self.known.clear()
+        self._building = None
+        if not history:
+            self.leaves.clear()
+            self.arrays.clear()
+            self.sources.clear()
+        if _edges > TRIE_LIMIT:
+            forget_programs()
+
+    def compute(self) -> list[int]:
+        """Compute the values that are held and not computed yet; gives the numbers of all that are held."""
+        with self._lock:
+            values = self.values
+            live = held(values)
+            waiting = tuple([n for n in live if values[n]._array is None])
+            if waiting:
+                numbers, program = self.program(self.at, waiting)
+                for number, array in zip(numbers, program.run(self.arrays), strict=True):
+                    t = values[number]
+                    if t is not GONE and t._array is None:
+                        t._array = array
+            return live
+
+    def program(self, step: Step, live: tuple[int, ...]) -> tuple[tuple[int, ...], Program]:
+        """A compiled program of this path that gives the values `live`, or more, and the numbers of those it gives."""
+        found = step.programs.get(live)
+        if found is not None:
+            return live, found
+        wanted = set(live)
+        for numbers, program in list(step.programs.items()):
+            if wanted.issubset(numbers):
+                return numbers, program
+        building = self.building()
+        made = make_program(building.b.inputs, building.b.nodes, building.values(live))
+        step.programs[live] = made
+        return live, made
+
+
+class Eager(Recorder):
+    """`RUSTORCH_EAGER=1`: every operation is a segment of its own, run by the numpy references."""
+
+    def first(self) -> Step:
+        return Step(None, None, (self.mode, defaults.dtype), UNKNOWN)
+
+    def record_key(self, operation: Primitive, key: Key) -> list[Any]:
+        results = super().record_key(operation, key)
+        self.close("running op by op")
+        return results
+
+
+def held(values: Sequence[Any]) -> list[int]:
+    """Numbers of the values that somebody besides the list holds."""
+    found = []
+    for number in range(len(values)):
+        value = values[number]
+        if getrefcount(value) > _UNHELD and value is not GONE:
+            found.append(number)
+    return found
+
+
+_UNHELD = 3
+"""References to a value that only the list holds: the list's, the variable's and the argument's. Checked below."""
+assert not held([object()]), "this interpreter counts references differently"
+
+
+def forget_programs() -> None:
+    """Forget all recorded programs."""
+    global _edges
+    with _lock:
+        _roots.clear()
+        _edges = 0
+
+
+def begin() -> Recorder:
+    """A new open segment for the calling thread."""
+    return Eager() if config.eager else Recorder()
+
+
+set_first_segment(begin)
+
+
+def sync() -> None:
+    """Compute everything that was recorded and is still held. Inside a traced function there is nothing to wait for."""
+    segment = local.segment
+    if isinstance(segment, Recorder):
+        segment.close("sync")
+
+
+def _renew_locks() -> None:
+    """In a forked child no other thread is left to release a lock. What was recorded is there, and can be computed."""
+    global _lock
+    _lock = threading.RLock()
+    segment = local.segment
+    if isinstance(segment, Recorder):
+        segment._lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)

@@ -1,0 +1,243 @@
+"""What recorders and traces have in common: numbered values, and the graph that is built from recorded operations.
+
+Operations are recorded as *keys*: `(operation, argument, …)`, where a tensor stands as the number of its value, a Python number
+in its place as `(type, number)`, a sequence of tensors as a tuple, and everything else as itself. A key says all that the
+operation needs to be emitted into a graph, so a program is a list of keys, and equal programs have equal keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rustorch.errors import UserError
+from rustorch.frontend.base import TensorBase, concrete, recorded
+from rustorch.ir.builder import Builder
+from rustorch.ir.dtypes import bool_, f64, i64
+from rustorch.ir.graph import Value
+from rustorch.ir.location import Location
+from rustorch.ir.types import DType, TensorType
+
+Key = tuple[Any, ...]
+
+
+class Primitive:
+    """What can be recorded. `build` emits it into a graph."""
+
+    name: str = ""
+    blocks = False
+    """Whether its results never require gradients."""
+    plural = False
+    """Whether the user gets a tuple even for one result."""
+
+    def build(self, building: Building, key: Key) -> tuple[Value, ...]:
+        """Emit the operation of a key; a value per result."""
+        raise NotImplementedError(self.name)
+
+    def operands(self, key: Key) -> list[int]:
+        """Numbers of the values that the operation of a key reads."""
+        return []
+
+    def require(self, building: Building, key: Key, results: Sequence[Value]) -> list[bool]:
+        """Which results require gradients: those of floating point, if an operand does."""
+        needs = not self.blocks and building.mode and any(building.grads[n] for n in self.operands(key))
+        return [needs and is_floating(v) for v in results]
+
+    def wrap(self, results: tuple[Any, ...]) -> Any:
+        """What the user gets for several results."""
+        return results
+
+    def __repr__(self) -> str:
+        return f"<operation {self.name}>"
+
+
+def is_floating(value: Value) -> bool:
+    """Whether a value holds floating-point numbers."""
+    return tensor_type(value).dtype.kind == "float"
+
+
+def tensor_type(value: Value) -> TensorType:
+    """The type of a tensor value."""
+    type_ = value.type
+    assert isinstance(type_, TensorType)
+    return type_
+
+
+def alias(b: Builder, x: Value) -> Value:
+    """A value of its own with the elements of `x`, for the derivative's sake: passes drop it."""
+    b.forget()
+    same: Value = b.reshape(x, shape=tensor_type(x).shape)
+    return same
+
+
+def carrier(kind: type) -> DType:
+    """The element type that carries a Python number of a type."""
+    return _CARRIERS[kind]
+
+
+_CARRIERS = {bool: bool_, int: i64, float: f64}
+
+
+class Scalar:
+    """A Python number that became a run-time input: weaker in promotion than any tensor."""
+
+    __slots__ = ("value", "kind")
+
+    def __init__(self, value: Value, kind: type) -> None:
+        self.value, self.kind = value, kind
+
+
+def value_of(x: Any) -> Value:
+    """The value behind a number's entry."""
+    found: Value = x.value if isinstance(x, Scalar) else x
+    return found
+
+
+class Track(Primitive):
+    """A value of its own for a tensor that becomes a leaf: gradients stop here, unless `through` says that they go on."""
+
+    def __init__(self, name: str, through: bool) -> None:
+        self.name, self.through = name, through
+
+    def build(self, building: Building, key: Key) -> tuple[Value, ...]:
+        (x,) = building.values(key[1:])
+        return (alias(building.b, x) if self.through else building.b.detach(x),)
+
+    def require(self, building: Building, key: Key, results: Sequence[Value]) -> list[bool]:
+        return [True]
+
+
+LEAF, VARIABLE = Track("leaf", False), Track("variable", True)
+
+
+class Building:
+    """The graph of a segment while it grows: a value and a gradient flag for each number."""
+
+    def __init__(self) -> None:
+        self.b = Builder()
+        self.ir: list[Any] = []
+        """The `Value` (or `Scalar`) of each number."""
+        self.grads: list[bool] = []
+        self.mode = True
+        """Whether gradients are recorded at this point of the program."""
+
+    def values(self, numbers: Sequence[int]) -> list[Value]:
+        """The values of some numbers."""
+        return [value_of(self.ir[n]) for n in numbers]
+
+    def emit(self, operation: Primitive, key: Key, location: Location) -> tuple[list[Value], list[bool]]:
+        """Emit one recorded operation; its results and whether each requires gradients."""
+        b = self.b
+        b.forget()
+        with b.at(location):
+            results = list(operation.build(self, key))
+            flags = operation.require(self, key, results)
+            operands = operation.operands(key)
+            if operands:
+                read = {id(self.ir[n]) for n in operands}
+                silent = not self.mode and any(self.grads[n] for n in operands)
+                for i, value in enumerate(results):
+                    if silent and is_floating(value):
+                        results[i] = b.detach(value)
+                    elif id(value) in read:
+                        results[i] = alias(b, value)
+        self.ir += results
+        self.grads += flags
+        return results, flags
+
+
+def located(error: UserError, location: Location) -> UserError:
+    """The error with the user's line, unless it names one."""
+    text = str(error.args[0]) if error.args else ""
+    if "\n  at " in text or not location.line:
+        return error
+    error.args = (f"{text}\n  at {location}", *error.args[1:])
+    return error
+
+
+class Segment:
+    """Numbered values. Subclasses say what a foreign tensor becomes (`number`) and what to do with a key (`record`)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.values: list[Any] = []
+        """The tensor recorded for each number; `GONE` where there is none, or it has moved on to another number."""
+        self.known: dict[int, int] = {}
+        """`id` of a foreign tensor → its number here."""
+        self.leaves: list[TensorBase | None] = []
+        """The foreign tensors, in the order of the graph's inputs; None for a Python number."""
+        self.sources: dict[int, TensorBase] = {}
+        """Numbers at which gradients leave, and the tensors that they belong to."""
+        self.mode = True
+        """Whether operations are recorded for differentiation."""
+
+    def settle(self, tensor: TensorBase) -> None:
+        """Make a tensor of this segment concrete."""
+        raise NotImplementedError
+
+    def number(self, x: TensorBase) -> int:
+        """The number of a foreign tensor, which becomes an input."""
+        raise NotImplementedError
+
+    def record(self, operation: Primitive, args: tuple[Any, ...]) -> Any:
+        """Record an operation on the user's arguments; its result or results."""
+        raise NotImplementedError
+
+    def record_key(self, operation: Primitive, key: Key) -> list[Any]:
+        """Record a key; a tensor per result."""
+        raise NotImplementedError
+
+    def set_grad(self, mode: bool) -> None:
+        """Record a switch of the gradient mode."""
+        raise NotImplementedError
+
+    def number_of(self, x: TensorBase) -> int:
+        """The number of a tensor, recorded here or foreign."""
+        return x._number if x._segment is self else self.number(x)
+
+    def add_results(self, types: Sequence[TensorType], flags: Sequence[bool]) -> list[Any]:
+        """New tensors for the next numbers."""
+        tensors = []
+        for type_, flag in zip(types, flags, strict=True):
+            t = recorded(self, self.count, type_, flag)
+            self.count += 1
+            self.values.append(t)
+            tensors.append(t)
+        return tensors
+
+    writes_memory = True
+    """Whether a write to shared memory can be done at once."""
+
+    def about_to_write(self, x: TensorBase) -> None:
+        """Take notice that `x` is going to be written."""
+
+    def about_to_set_grad(self, x: TensorBase) -> None:
+        """Take notice that the gradient of `x` is going to be another tensor."""
+
+    def draw(self, generator: Any, count: int) -> Any:
+        """A key for the next numbers of a random generator, which is advanced."""
+        array = np.array([generator.seed_number, generator.offset], np.int64)
+        generator.offset += count
+        return concrete(array, i64[2])
+
+    def forget(self, x: TensorBase) -> None:
+        """Let `x` be foreign again: at its next use it becomes a new input."""
+        if x._segment is self:
+            number = x._number
+            if number < len(self.values) and self.values[number] is x:
+                self.values[number] = GONE
+            x._segment = None
+        self.known.pop(id(x), None)
+
+    def move(self, x: TensorBase, to: TensorBase) -> None:
+        """Let `x` stand for the value of `to`, which was recorded here and is not needed any more."""
+        self.forget(x)
+        x._array, x._segment, x._number = None, self, to._number
+        x._type, x._requires_grad, x._origin = to._type, to._requires_grad, None
+        self.values[to._number] = x
+
+
+GONE = object()
+"""In the place of a tensor that nobody can read any more."""

@@ -1,0 +1,43 @@
+"""Everything that belongs to a thread: the segment that is open, and the modes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from rustorch.ir.dtypes import f32
+from rustorch.ir.types import DType
+
+
+class State(threading.local):
+    """One a thread."""
+
+    segment: Any
+    """Where operations are recorded: a recorder's segment, or a trace while a function is traced. Made on first use."""
+    grad: bool = True
+    """Whether operations are recorded for differentiation."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "segment":
+            raise AttributeError(name)
+        self.segment = _begin[0]()
+        return self.segment
+
+
+local = State()
+_begin: list[Callable[[], Any]] = []
+
+
+def set_first_segment(begin: Callable[[], Any]) -> None:
+    """Say how a thread's first segment is made (done once, by `recorder.py`)."""
+    _begin[:] = [begin]
+
+
+class Defaults:
+    """What all threads share: the element type of Python floats and of factories."""
+
+    dtype: DType = f32
+
+
+defaults = Defaults()
