@@ -79,7 +79,7 @@ ALGEBRA: tuple[Rule, ...] = (
     Rule("pow-two", o.pow(x, 2), x * x, on=NUMBERS),
     Rule("pow-three", o.pow(x, 3), x * x * x, on=FLOATS, ulp=2, why="two roundings of half an ulp, the first scaled by x"),
     Rule("pow-four", o.pow(x, 4), x * x * (x * x), on=FLOATS, ulp=2, why="the square's half ulp doubles, and one more rounding"),
-    Rule("pow-minus-one", o.pow(x, -1), 1 / x, on=FLOATS),
+    Rule("pow-minus-one", o.pow(x, -1), 1 / x, on=FLOATS, ulp=1, why="the quotient is rounded correctly, a power need not be"),
     Rule(
         "pow-half",
         o.pow(x, 0.5),

@@ -219,18 +219,19 @@ _JOINABLE = ("reduce_max", "reduce_min", "reduce_and", "reduce_or")
 
 
 def _reduction(b: Builder, node: Node) -> Value | None:
-    (x,), axes = node.operands, node.attrs["axes"]
-    if not axes:
-        return x
-    if all(shape_of(x)[a] == 1 for a in axes) and (node.op.name in _JOINABLE or element(x.type) not in FLOATS):
+    (x,), axes, name = node.operands, node.attrs["axes"], node.op.name
+    exact = name in _JOINABLE or element(x.type) not in FLOATS
+    if all(shape_of(x)[a] == 1 for a in axes):
         kept: Value = b.reshape(x, shape=shape_of(node.results[0]))
+        if name == "reduce_sum" and not exact:
+            kept = b.add(kept, 0.0)  # sums start at 0.0, so that of -0.0 is 0.0
         return kept
-    inner = _behind(b, x, node.op.name)
-    if inner is not None and (node.op.name in _JOINABLE or element(x.type) not in FLOATS):
-        left = others(len(shape_of(inner.operands[0])), inner.attrs["axes"])
-        joined = tuple(sorted((*inner.attrs["axes"], *(left[a] for a in axes))))
-        return b.emit(node.op, inner.operands, {"axes": joined})[0]
-    return None
+    inner = _behind(b, x, name)
+    if inner is None or not exact:
+        return None
+    left = others(len(shape_of(inner.operands[0])), inner.attrs["axes"])
+    joined = tuple(sorted((*inner.attrs["axes"], *(left[a] for a in axes))))
+    return b.emit(node.op, inner.operands, {"axes": joined})[0]
 
 
 def _sum_of_splat(b: Builder, node: Node) -> Value | None:
