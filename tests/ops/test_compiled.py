@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import rustorch.ops  # noqa: F401  (registers the ops)
 from rustorch.compiler import compile_graph
 from rustorch.ir.builder import Builder
 from rustorch.ir.graph import Value
-from rustorch.ir.op import OpDef
+from rustorch.ir.op import OpDef, Trait
 from rustorch.ir.verifier import verify
 from rustorch.ops import interpret
 from tests.ops.checks import Array, assert_close, graph_of, ops, samples, type_of
+
+ULPS = 4
+"""Of elementwise ops, numbers below the normal range included: 1 for our functions, 1 for numpy's, 2 for compositions of them."""
+ROUNDED_TWICE = {"fma"}
+"""By the reference, so that results near 0 differ by more."""
 
 
 def check_compiled(op: OpDef) -> None:
@@ -27,9 +33,15 @@ def check_compiled(op: OpDef) -> None:
         outputs += results
         labels += [sample.label] * len(results)
         expected += interpret(graph_of(op, arrays, sample.attrs), arrays)
-    actual = compile_graph(verify(b.build(outputs, op.name))).run(given)
+    compiled = compile_graph(verify(b.build(outputs, op.name)))
+    assert compiled.executable is not None, f"{op.name} was not compiled"
+    actual = compiled.run(given)
     for label, got, want in zip(labels, actual, expected, strict=True):
         assert_close([got], [want], f"{op.name} {label}")
+        if want.dtype.kind == "f" and op.has(Trait.ELEMENTWISE) and op.name not in ROUNDED_TWICE:
+            with np.errstate(invalid="ignore"):
+                distance = np.where((got == want) | np.isnan(want), 0, np.abs(got - want) / np.spacing(np.abs(want)))
+            assert distance.max(initial=0) <= ULPS, f"{op.name} {label}"
 
 
 @pytest.mark.parametrize("op", ops(), ids=lambda op: op.name)
