@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import re
 import sys
@@ -530,17 +529,21 @@ done:
     )
     signature = Signature(1, (ArgSpec("x", "i64", (1,)),), (tensor(0),), (), (), slots=SLOTS, cost=1 << 20)
     f = builtin(wait, signature)
-    t = Tensor(np.zeros(1, np.int64))
-    cell = (ctypes.c_int64 * 1).from_address(t.value.ctypes.data)
+    cell = np.zeros(1, np.int64)  # outlives the tensor's array, which is a view
+    t = Tensor(cell[:])
     alive = weakref.ref(t.value)
     thread = threading.Thread(target=f, args=(t,))
     thread.start()
-    while sys.getrefcount(t.value) < 3:  # the slot, this argument, and the entry
-        thread.join(0.001)
-    t.value = None
-    assert alive() is not None
-    cell[0] = 1
-    thread.join(10)
+    try:
+        for _ in range(1000):
+            if held := sys.getrefcount(t.value) >= 3:  # the slot, this argument, and the entry
+                break
+            thread.join(0.001)
+        t.value = None
+        assert held and alive() is not None
+    finally:
+        cell[0] = 1
+        thread.join(10)
     assert not thread.is_alive() and alive() is None
 
 
