@@ -69,7 +69,7 @@ def matvec_text(shape: Tiling, symbol: str) -> str:
 
     w.when(w.compare("eq", "%n", 1), dot, columns)
     product = w.function(f"internal void @{symbol}.matvec(i64 %k, i64 %n, ptr %x, i64 %x_step, ptr %b, i64 %b_row, i64 %b_col, "
-                         "ptr %y, i64 %y_step, i64 %accumulate, ptr %work) noinline")
+                         "ptr %y, i64 %y_step, i64 %accumulate, ptr %work)", control=True)
     return "\n".join([_along_rows(shape, symbol), _along_columns(shape, symbol), _chains(shape, symbol), product])
 
 

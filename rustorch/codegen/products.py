@@ -203,7 +203,7 @@ def _pack_text(shape: Tiling, symbol: str) -> str:
     w.when(w.compare("eq", "%col", size), lambda: w.do(copy),
            lambda: w.loop(0, "%columns", shape.columns, panel, [("ptr", "%dst")]) and None)
     return w.function(f"internal void @{symbol}.pack(i64 %k, i64 %columns, ptr noalias %src, i64 %row, i64 %col, "
-                      "ptr noalias %dst) noinline")
+                      "ptr noalias %dst)", control=True)
 
 
 def _strip_text(shape: Tiling, symbol: str) -> str:
@@ -242,7 +242,7 @@ def _strip_text(shape: Tiling, symbol: str) -> str:
 
     w.advance(0, "%m", step)
     return w.function(f"internal void @{symbol}.strip(i64 %m, i64 %columns, i64 %k, ptr %a, i64 %a_row, i64 %a_col, ptr %b, i64 %b_row, "
-                      "ptr %c, i64 %c_row, i32 %old, ptr %scratch) noinline")
+                      "ptr %c, i64 %c_row, i32 %old, ptr %scratch)", control=True)
 
 
 def _spill_text(shape: Tiling, symbol: str) -> str:
@@ -320,7 +320,7 @@ def _blocks_text(shape: Tiling, symbol: str) -> str:
         w.loop(0, "%k", depth, block)
 
     w.loop(0, "%n", shape.block_n, columns)
-    return w.function(f"internal void @{symbol}.blocks({GEMM_ARGUMENTS}) noinline")
+    return w.function(f"internal void @{symbol}.blocks({GEMM_ARGUMENTS})", control=True)
 
 
 def _driver_text(shape: Tiling, symbol: str) -> str:
@@ -376,7 +376,7 @@ def _driver_text(shape: Tiling, symbol: str) -> str:
     one_row = w.compare("eq", "%m", 1)
     one = w.either(one_row, w.compare("eq", "%n", 1))
     w.when(w.compare("sle", "%k", 0), zeros, lambda: w.when(one, vector, matrix) and None)
-    return w.function(f"void @{symbol}({GEMM_ARGUMENTS})")
+    return w.function(f"void @{symbol}({GEMM_ARGUMENTS})", control=True)
 
 
 def _block_of_a(w: TileWriter, symbol: str, a: str, mc: str, kc: str, nc: str, copy_at: str) -> Values:
