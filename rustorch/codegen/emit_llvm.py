@@ -263,6 +263,28 @@ class FunctionEmitter:
                 t = llvm_type(result.type)
                 self.names[result] = self.emit(f"phi {t} [{self.name(init)}, %{before}], [{self.name(out)}, %{end}]")
 
+    def _when(self, node: Node) -> None:
+        mask, *otherwise = node.operands
+        (body,) = node.regions
+        any_lane = self._any_lane(mask)
+        self.count += 1
+        k = self.count
+        before, inside, done = self.block, f"when{k}", f"join{k}"
+        self.lines.append(f"  br i1 {any_lane}, label %{inside}, label %{done}")
+        self._label(inside)
+        self._nodes(body.nodes)
+        end = self.block
+        self.lines.append(f"  br label %{done}")
+        self._label(done)
+        for result, other, out in zip(node.results, otherwise, body.outputs, strict=True):
+            self.names[result] = self.emit(f"phi {llvm_type(result.type)} [{self.name(other)}, %{before}], [{self.name(out)}, %{end}]")
+
+    def _any_lane(self, mask: Value) -> str:
+        """Whether any lane of a mask holds."""
+        if not isinstance(mask.type, VectorType):
+            return self.name(mask)
+        return self.call(f"llvm.vector.reduce.or.{suffix(mask.type)}", "i1", (llvm_type(mask.type), self.name(mask)))
+
     def _address(self, buffer: Value, index: str, offset: int) -> str:
         dtype = element(buffer.type)
         memory = llvm_type(dtype, in_memory=True)
@@ -380,9 +402,7 @@ class FunctionEmitter:
 
     def _check(self, node: Node) -> None:
         mask, flag = node.operands
-        failed = self.name(mask)
-        if isinstance(mask.type, VectorType):
-            failed = self.call(f"llvm.vector.reduce.or.{suffix(mask.type)}", "i1", (llvm_type(mask.type), failed))
+        failed = self._any_lane(mask)
         before = self.emit(f"load i32, ptr {self.name(flag)}, align 4")
         after = self.emit(f"select i1 {failed}, i32 {node.attrs['number']}, i32 {before}")
         self.lines.append(f"  store i32 {after}, ptr {self.name(flag)}, align 4")
@@ -450,6 +470,7 @@ _SPECIAL: dict[str, Callable[[FunctionEmitter, Node], str]] = {
 _LOOP: dict[str, Callable[[FunctionEmitter, Node], str | None]] = {
     "const": FunctionEmitter._const,
     "for": FunctionEmitter._for,
+    "when": FunctionEmitter._when,
     "load": FunctionEmitter._load,
     "reload": FunctionEmitter._load,
     "load_strided": FunctionEmitter._load_strided,

@@ -21,13 +21,19 @@ class MathBuilder:
     """A builder as expansions see it: element types by their spelling, and whether the target has an fma."""
 
     def __init__(self, b: Builder, target: Target) -> None:
-        self._b = b
+        self._b, self._target = b, target
         self.has_fma = target.has_fma
         self.element = b.element
         self.const = b.const
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return getattr(self._b, name)  # type: ignore[no-any-return]
+
+    def rarely(self, mask: Value, otherwise: Value, compute: Callable[[MathBuilder], Value]) -> Value:
+        """`compute` on all lanes if any lane of the mask holds, else `otherwise`: a branch around work that is seldom needed."""
+        inner = self._b.region(guarded=True)
+        region = inner.build((compute(MathBuilder(inner, self._target)),), "rarely")
+        return self._b.emit(REGISTRY["when"], (mask, otherwise), {}, (region,))[0]
 
     def convert(self, x: Value, *, dtype: str) -> Value:
         """Conversion to the element type spelled `dtype`."""

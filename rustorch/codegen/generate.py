@@ -134,9 +134,10 @@ class _Generator:
 
     def _note_constants(self, values: Any) -> None:
         for value in values:
-            node = self.plan.producers.get(self._root(value))
-            if node is not None and node.op.name == "const":
-                self.constants[self._root(value)] = None
+            root = self._root(value)
+            node = self.plan.producers.get(root)
+            if node is not None and node.op.name == "const" and root not in self.plan.memory:
+                self.constants[root] = None
 
     def _payload(self, value: Value) -> Payload:
         payload = self.plan.producers[value].attrs["value"]

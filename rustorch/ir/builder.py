@@ -35,8 +35,8 @@ class Rewriter(Protocol):
 class Builder:
     """Builds one graph, or (with `parent`) a region of one. `rewriter` is tried on every new node."""
 
-    def __init__(self, rewriter: Rewriter | None = None, parent: Builder | None = None) -> None:
-        self.rewriter, self.parent = rewriter, parent
+    def __init__(self, rewriter: Rewriter | None = None, parent: Builder | None = None, guarded: bool = False) -> None:
+        self.rewriter, self.parent, self.guarded = rewriter, parent, guarded
         self.inputs: list[Value] = []
         self.nodes: list[Node] = []
         self.location: Location = UNKNOWN
@@ -140,9 +140,9 @@ class Builder:
         finally:
             self.location = before
 
-    def region(self) -> Builder:
-        """A builder for a region inside this graph; it sees the values of this one."""
-        inner = Builder(self.rewriter, parent=self)
+    def region(self, guarded: bool = False) -> Builder:
+        """A builder for a region inside this graph; it sees the values of this one. Nothing moves out of a guarded one."""
+        inner = Builder(self.rewriter, parent=self, guarded=guarded)
         inner.location = self.location
         return inner
 
@@ -165,7 +165,7 @@ class Builder:
         if self.parent is None or Trait.PURE not in op.traits or regions:
             return self
         builder = self
-        while builder.parent is not None and not any(v in builder._owned for v in operands):
+        while builder.parent is not None and not builder.guarded and not any(v in builder._owned for v in operands):
             builder = builder.parent
         return builder
 

@@ -32,6 +32,8 @@ class Trait(Enum):
     """Combines elements along `axes`."""
     CONSTANT = auto()
     """The result is in the attributes."""
+    GUARDED = auto()
+    """Its region runs only sometimes, so nothing moves out of it."""
     LOOP = auto()
     """Belongs to the loop dialect; never in a tensor graph."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from rustorch.ir.builder import Builder, Rewriter
 from rustorch.ir.graph import Graph, Node, Value
+from rustorch.ir.op import Trait
 
 Visit = Callable[[Builder, Node, tuple[Value, ...]], Sequence[Value] | None]
 
@@ -27,16 +28,16 @@ def _replay_nodes(b: Builder, graph: Graph, new: dict[Value, Value], visit: Visi
         with b.at(node.location):
             results = visit(b, node, operands) if visit is not None else None
             if results is None:
-                results = b.emit(node.op, operands, node.attrs, tuple(_replay_region(b, r, new, visit) for r in node.regions))
+                results = b.emit(node.op, operands, node.attrs, tuple(_replay_region(b, node, r, new, visit) for r in node.regions))
         for old, value in zip(node.results, results, strict=True):
             if not value.hint and old.hint:
                 value.hint = old.hint
             new[old] = value
 
 
-def _replay_region(b: Builder, region: Graph, new: dict[Value, Value], visit: Visit | None) -> Graph:
-    """A region again; it may read values around it."""
-    inner = b.region()
+def _replay_region(b: Builder, node: Node, region: Graph, new: dict[Value, Value], visit: Visit | None) -> Graph:
+    """A region of a node again; it may read values around it."""
+    inner = b.region(guarded=node.op.has(Trait.GUARDED))
     new.update((old, inner.input(old.type, old.hint)) for old in region.inputs)
     _replay_nodes(inner, region, new, visit)
     return inner.build([new[v] for v in region.outputs], region.name)

@@ -52,6 +52,14 @@ def _infer_for(lo: Type, hi: Type, *inits: Type, step: int, regions: tuple[Graph
     return inits
 
 
+def _infer_when(mask: Type, *otherwise: Type, regions: tuple[Graph, ...]) -> tuple[Type, ...]:
+    (body,) = regions
+    yielded = tuple(v.type for v in body.outputs)
+    if element(mask) is not bool_ or yielded != otherwise:
+        raise CompilerBug(f"when: mask {mask}, otherwise {otherwise}, yielded {yielded}")
+    return otherwise
+
+
 def _infer_load(buffer: Type, index: Type, *mask: Type, type: Type, offset: int) -> Type:  # noqa: A002
     if not isinstance(buffer, BufferType) or index is not i64 or element(type) is not buffer.dtype:
         raise CompilerBug(f"load of {type} from {buffer} at {index}")
@@ -96,6 +104,10 @@ def _infer_reduce(x: Type, combine: str) -> Type:
 
 
 for_ = _loop("for", "Counts from lo to hi by `step`, carrying values from turn to turn.", _infer_for, attributes=("step",))
+when = _loop(
+    "when", "What its region yields if any lane of the mask holds, else the other operands: for work that is rarely needed.",
+    _infer_when, Trait.GUARDED,
+)
 load = _loop("load", "Consecutive elements (or one) at index + offset; masked lanes are zero.", _infer_load, Trait.PURE, attributes=("type", "offset"))
 reload = _loop("reload", "As load, from memory that this kernel wrote.", _infer_load, attributes=("type", "offset"))
 load_strided = _loop(
