@@ -54,6 +54,9 @@ class VectorBuilder(Protocol):
     def xor(self, x: Value, y: Value, /) -> Value: ...
     def shl(self, x: Value, y: Value, /) -> Value: ...
     def shr_logical(self, x: Value, y: Value, /) -> Value: ...
+    def rarely(self, mask: Value, otherwise: Value, compute: Callable[[Any], Value]) -> Value:
+        """`compute(inner builder)` for all lanes where any lane of the mask holds, else `otherwise`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,11 @@ class Format:
     def exponent_mask(self) -> int:
         """Sign and exponent, as a signed integer."""
         return -1 << self.mantissa
+
+    @property
+    def sign_place(self) -> int:
+        """The place of the sign bit."""
+        return int(self.bits[1:]) - 1
 
     @property
     def epsilon(self) -> float:
@@ -182,22 +190,6 @@ def _halves(b: VectorBuilder, x: Value) -> Pair:
     rounded = b.add(b.bitcast(x, dtype="i64"), 1 << 26)
     high = b.bitcast(b.and_(rounded, -1 << 27), dtype="f64")
     return high, b.sub(x, high)
-
-
-def when_any(
-    b: VectorBuilder, mask: Value, costly: Callable[[VectorBuilder], tuple[Value, ...]], cheap: tuple[Value, ...]
-) -> tuple[Value, ...]:
-    """In the lanes of `mask` the costly values, elsewhere the cheap ones.
-
-    A builder class with `when_any(mask, costly, cheap)` gives `costly(inner builder)` where any lane of the mask is set, else
-    `cheap`; the selection by lane is part of what it runs. Without such a method both are computed.
-    """
-
-    def merged(inner: VectorBuilder) -> tuple[Value, ...]:
-        return tuple(inner.select(mask, x, y) for x, y in zip(costly(inner), cheap, strict=True))
-
-    branch = getattr(type(b), "when_any", None)
-    return merged(b) if branch is None else tuple(branch(b, mask, merged, cheap))
 
 
 # Note [Rounding by a shift]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rustorch.codegen import coefficients as c
@@ -18,7 +18,6 @@ from rustorch.codegen.expand_common import (
     round_scaled,
     two_product,
     two_sum,
-    when_any,
 )
 
 H = float.fromhex
@@ -45,20 +44,21 @@ class Reduced:
     quadrant: Value
 
 
-def reduce_by_half_pi(b: VectorBuilder, x: Value) -> Reduced:
-    """The reduction for any x."""
-    f = format_of(b, x)
-    if f.name == "f64" or b.has_fma:
-        near = _reduce_near(b, x)
-    else:
-        near = _reduce_near_in_f64(b, x)
-    huge = b.ge(b.abs(x), HUGE[f.name])
+def reduce_near(b: VectorBuilder, x: Value) -> Reduced:
+    """The reduction for |x| < HUGE."""
+    return _reduce_near(b, x) if b.element(x) == "f64" or b.has_fma else _reduce_near_in_f64(b, x)
 
-    def costly(inner: VectorBuilder) -> tuple[Value, ...]:
-        far = (_reduce_huge_f32 if f.name == "f32" else _reduce_huge_f64)(inner, x)
-        return far.high, far.low, far.quadrant
 
-    return Reduced(*when_any(b, huge, costly, (near.high, near.low, near.quadrant)))
+def reduce_huge(b: VectorBuilder, x: Value) -> Reduced:
+    """The reduction for |x| >= HUGE."""
+    return _reduce_huge_f32(b, x) if b.element(x) == "f32" else _reduce_huge_f64(b, x)
+
+
+def by_reduction(b: VectorBuilder, x: Value, finish: Callable[[VectorBuilder, Reduced], Value]) -> Value:
+    """`finish` of x reduced. Huge arguments are rare and cost several times the others: they are branched around."""
+    near = finish(b, reduce_near(b, x))
+    huge = b.ge(b.abs(x), HUGE[b.element(x)])
+    return b.rarely(huge, near, lambda inner: inner.select(huge, finish(inner, reduce_huge(inner, x)), near))
 
 
 def _reduce_near(b: VectorBuilder, x: Value) -> Reduced:
@@ -99,8 +99,8 @@ def _narrow(b: VectorBuilder, r: Value, n: Value) -> Reduced:
 
 def _inverse_bits(width: int, count: int) -> tuple[int, ...]:
     """The first `count` groups of `width` bits of 1/(2π), after its point."""
-    total = width * count
-    return tuple(_ONE_OVER_TWO_PI >> (_ONE_OVER_TWO_PI_BITS - total) >> (width * (count - 1 - i)) & ((1 << width) - 1) for i in range(count))
+    mask = (1 << width) - 1
+    return tuple(_ONE_OVER_TWO_PI >> (_ONE_OVER_TWO_PI_BITS - width * (i + 1)) & mask for i in range(count))
 
 
 def _fraction(b: VectorBuilder, x: Value) -> Value:
@@ -154,21 +154,19 @@ def _reduce_huge_f64(b: VectorBuilder, x: Value) -> Reduced:
 
 
 def expand_sin(b: VectorBuilder, x: Value) -> Value:
-    """sin x = ± sin r or ± cos r by the quadrant."""
-    return _by_quadrant(b, x, 0)
+    """sin x = ± sin r or ± cos r by the quadrant, r = x - n π/2 (Cody and Waite; Payne and Hanek where x is huge)."""
+    return by_reduction(b, x, lambda b, r: _by_quadrant(b, r, r.quadrant))
 
 
 def expand_cos(b: VectorBuilder, x: Value) -> Value:
-    """cos x = sin(x + π/2): the quadrant moves by one."""
-    return _by_quadrant(b, x, 1)
+    """cos x = sin(x + π/2): as sin, the quadrant moved by one."""
+    return by_reduction(b, x, lambda b, r: _by_quadrant(b, r, b.add(r.quadrant, 1)))
 
 
-def _by_quadrant(b: VectorBuilder, x: Value, ahead: int) -> Value:
-    f = format_of(b, x)
-    r = reduce_by_half_pi(b, x)
-    quadrant = b.add(r.quadrant, ahead) if ahead else r.quadrant
+def _by_quadrant(b: VectorBuilder, r: Reduced, quadrant: Value) -> Value:
+    f = format_of(b, r.high)
     y = b.select(b.ne(b.and_(quadrant, 1), 0), cosine_of(b, r), sine_of(b, r))
-    sign = b.shl(b.and_(quadrant, 2), f.mantissa + {"f32": 7, "f64": 10}[f.name])
+    sign = b.shl(b.and_(quadrant, 2), f.sign_place - 1)
     return b.bitcast(b.xor(b.bitcast(y, dtype=f.bits), sign), dtype=f.name)
 
 

@@ -1,17 +1,20 @@
-"""The expansions, compiled as LLVM vectors and run over arrays, against numpy and mpmath."""
+"""The expansions, compiled as LLVM vectors and run over arrays, against numpy and mpmath: errors in ulp, and special values."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import mpmath as mp
 import numpy as np
 import pytest
 
+from rustorch.codegen.expand_math import EXPANSIONS
 from rustorch.codegen.target import LEVELS, Target, host_level
 
 SCALARS = {"f32": "float", "f64": "double", "i32": "i32", "i64": "i64", "i1": "i1"}
@@ -103,6 +106,18 @@ class TextBuilder:
     def neg(self, x: Lanes) -> Lanes:
         return self.let(x.dtype, f"fneg {self.vector(x.dtype)} {x.name}")
 
+    def rarely(self, mask: Lanes, otherwise: Lanes, compute: Callable[[TextBuilder], Lanes]) -> Lanes:
+        self.count += 1
+        then, end, before = f"then{self.count}", f"end{self.count}", self.block
+        bits = self.let("i1", f"bitcast {self.vector('i1')} {mask.name} to i{self.lanes}")
+        some = self.let("i1", f"icmp ne i{self.lanes} {bits.name}, 0")
+        self.lines += [f"  br i1 {some.name}, label %{then}, label %{end}", f"{then}:"]
+        self.block = then
+        x = compute(self)
+        self.lines += [f"  br label %{end}", f"{end}:"]
+        after, self.block = self.block, end
+        return self.let(x.dtype, f"phi {self.vector(x.dtype)} [{x.name}, %{after}], [{otherwise.name}, %{before}]")
+
 
 def _methods() -> Iterator[tuple[str, Callable[..., Lanes]]]:
     for name, f, i in (("add", "fadd", "add"), ("sub", "fsub", "sub"), ("mul", "fmul", "mul"), ("div", "fdiv", None),
@@ -122,24 +137,26 @@ for _name, _method in _methods():
 del TextBuilder.__getattr__
 
 
-class BranchingBuilder(TextBuilder):
-    """The same, with the branch that `when_any` of the expansions may use."""
-
-    def when_any(self, mask: Lanes, costly: Callable[[TextBuilder], tuple[Lanes, ...]], cheap: tuple[Lanes, ...]) -> tuple[Lanes, ...]:
-        self.count += 1
-        then, end, before = f"then{self.count}", f"end{self.count}", self.block
-        bits = self.let("i1", f"bitcast {self.vector('i1')} {mask.name} to i{self.lanes}")
-        any_ = self.let("i1", f"icmp ne i{self.lanes} {bits.name}, 0")
-        self.lines += [f"  br i1 {any_.name}, label %{then}, label %{end}", f"{then}:"]
-        self.block = then
-        values = costly(self)
-        self.lines += [f"  br label %{end}", f"{end}:"]
-        after, self.block = self.block, end
-        return tuple(self.let(x.dtype, f"phi {self.vector(x.dtype)} [{x.name}, %{after}], [{y.name}, %{before}]")
-                     for x, y in zip(values, cheap, strict=True))
 
 
-_ALIVE: list[Any] = []
+LEVELS_HERE = [level for level in LEVELS if level <= host_level()]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """An expansion as a numpy function of arrays of one dtype."""
+
+    native: Callable[..., None]
+    lanes: int
+    assembly: str
+    engine: Any
+
+    def __call__(self, *xs: np.ndarray) -> np.ndarray:
+        n = xs[0].size
+        padded = [np.concatenate([x, np.repeat(x[-1:], -n % self.lanes)]) for x in xs]
+        y = np.empty_like(padded[0])
+        self.native(y.size, y.ctypes.data, *[x.ctypes.data for x in padded])
+        return y[:n]
 
 
 @functools.cache
@@ -149,31 +166,33 @@ def _machine(level: str) -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = LEVELS[level]
-    return llvm.Target.from_default_triple().create_target_machine(cpu=target.cpu, features=target.features, opt=2, reloc="pic", jit=True)
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2, reloc="pic", jit=True)
 
 
 @functools.cache
-def compiled(expand: Callable[..., Any], operands: int, dtype: str, level: str, branching: bool = True) -> Callable[..., np.ndarray]:
-    """The expansion as a numpy function of arrays whose length is a multiple of the lanes."""
+def compiled(expand: Callable[..., Any], operands: int, dtype: str, level: str) -> Compiled:
     import llvmlite.binding as llvm
 
     target: Target = LEVELS[level]
-    lanes = target.vector_bytes // (4 if dtype == "f32" else 8)
-    b = (BranchingBuilder if branching else TextBuilder)(lanes, target.has_fma)
-    v, align = b.vector(dtype), 4 if dtype == "f32" else 8
-    arguments = [b.let(dtype, f"load {v}, ptr %p{i}, align {align}") for i in range(operands)]
-    y = expand(b, *arguments)
+    align = 4 if dtype == "f32" else 8
+    lanes = target.vector_bytes // align
+    b = TextBuilder(lanes, target.has_fma)
+    v, scalar = b.vector(dtype), SCALARS[dtype]
+    y = expand(b, *(b.let(dtype, f"load {v}, ptr %p{i}, align {align}") for i in range(operands)))
     assert y.dtype == dtype
-    nl = "\n"
-    pointers = "".join(f"  %p{i} = getelementptr {SCALARS[dtype]}, ptr %x{i}, i64 %i\n" for i in range(operands))
-    text = f"""
-define void @f(i64 %n, ptr noalias %y, {', '.join(f'ptr noalias %x{i}' for i in range(operands))}) nounwind "no-builtins" "prefer-vector-width"="512" {{
+    body = "\n".join(b.lines)
+    pointers = "\n".join(f"  %p{i} = getelementptr {scalar}, ptr %x{i}, i64 %i" for i in range(operands))
+    inputs = ", ".join(f"ptr noalias %x{i}" for i in range(operands))
+    module = llvm.parse_assembly(f"""
+define void @f(i64 %n, ptr noalias %y, {inputs}) nounwind "no-builtins" "prefer-vector-width"="512" {{
 entry:
   br label %body
 body:
   %i = phi i64 [0, %entry], [%next, %{b.block}]
-{pointers}{nl.join(b.lines)}
-  %q = getelementptr {SCALARS[dtype]}, ptr %y, i64 %i
+{pointers}
+{body}
+  %q = getelementptr {scalar}, ptr %y, i64 %i
   store {v} {y.name}, ptr %q, align {align}
   %next = add i64 %i, {lanes}
   %more = icmp slt i64 %next, %n
@@ -181,23 +200,193 @@ body:
 exit:
   ret void
 }}
-{nl.join(sorted(b.declared))}
-"""
-    module = llvm.parse_assembly(text)
+""" + "\n".join(sorted(b.declared)))
     module.verify()
+    assembly = _machine(level).emit_assembly(module)
     engine = llvm.create_mcjit_compiler(module, _machine(level))
     engine.finalize_object()
-    address = engine.get_function_address("f")
-    _ALIVE.append(engine)
-    native = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * (operands + 1))(address)
+    native = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * (operands + 1))(engine.get_function_address("f"))
+    return Compiled(native, lanes, assembly, engine)
 
-    def run(*xs: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        n = xs[0].size
-        y = np.empty_like(xs[0]) if out is None else out
-        assert n % lanes == 0 and all(x.flags.c_contiguous and x.dtype == y.dtype for x in xs)
-        native(n, y.ctypes.data, *[x.ctypes.data for x in xs])
-        return y
 
-    run.text = text  # type: ignore[attr-defined]
-    run.native = native  # type: ignore[attr-defined]
-    return run
+def run(name: str, level: str, *xs: np.ndarray) -> np.ndarray:
+    e = EXPANSIONS[name]
+    return compiled(e.expand, e.operands, {"float32": "f32", "float64": "f64"}[xs[0].dtype.name], level)(*xs)
+
+
+def bound(name: str, dtype: str, level: str) -> float:
+    e = EXPANSIONS[name]
+    return (e.ulp if LEVELS[level].has_fma else e.ulp_without_fma)[dtype]
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------------
+
+
+def ulps(got: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """|got - exact| in units in the last place of `exact`, which has a wider type; infinite where NaN, sign or infinity differ.
+
+    Beyond the largest number, results and exact values alike count as the power of two that follows it.
+    """
+    limits, wide = np.finfo(got.dtype), exact.dtype.type
+    over = wide(2) ** limits.maxexp
+    with np.errstate(all="ignore"):
+        exponents = np.clip(np.frexp(exact)[1] - 1, limits.minexp, limits.maxexp - 1)
+        unit = np.ldexp(wide(1), exponents - limits.nmant)
+        error = np.abs(np.clip(got.astype(wide), -over, over) - np.clip(exact, -over, over)) / unit
+    nan = np.isnan(exact)
+    wrong = (np.isnan(got) != nan) | ((np.signbit(got) != np.signbit(exact)) & ~nan) | (np.isinf(exact) & (got != exact))
+    return np.where(wrong, np.inf, np.where(nan, 0, error)).astype(np.float64)
+
+
+def check(name: str, level: str, exact: np.ndarray, *xs: np.ndarray) -> None:
+    dtype = {"float32": "f32", "float64": "f64"}[xs[0].dtype.name]
+    got = run(name, level, *xs)
+    errors = ulps(got, exact)
+    i = int(np.argmax(errors))
+    at = ", ".join(float(x[i]).hex() for x in xs)
+    assert errors[i] <= bound(name, dtype, level), f"{name} {dtype} {level}: {errors[i]:.3f} ulp at {at}: {got[i]} for {exact[i]}"
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+REFERENCES: dict[str, Callable[..., Any]] = {
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log1p": np.log1p,
+    "tanh": np.tanh,
+    "sigmoid": sigmoid,
+    "sin": np.sin,
+    "cos": np.cos,
+    "pow": np.power,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+}
+EXACT: dict[str, Callable[..., Any]] = {
+    "sigmoid": lambda x: 1 / (1 + mp.exp(-x)),
+    "pow": mp.power,
+    "rsqrt": lambda x: 1 / mp.sqrt(x),
+    "tanh": lambda x: mp.expm1(2 * x) / (mp.expm1(2 * x) + 2) if abs(x) < 50 else mp.sign(x),
+}
+"""Where mpmath has no function of the name, or one that overflows."""
+
+UNARY = [name for name, e in EXPANSIONS.items() if e.operands == 1]
+HARD = {
+    "exp": (-745.2, 709.79),
+    "expm1": (-40, 709.79),
+    "log": (0.5, 2),
+    "log1p": (-0.6, 1.2),
+    "tanh": (0.3, 1.5),
+    "sigmoid": (-5, 5),
+    "sin": (-10, 10),
+    "cos": (-10, 10),
+    "rsqrt": (1, 4),
+}
+"""Where each unary function has its reductions, switches and cancellations."""
+SPECIAL = (0.0, 1.0, 2.0, 3.0, 0.5, 2.5, 1e30, float("inf"), float("nan"))
+
+
+def signed(values: Any, dtype: str) -> np.ndarray:
+    x = np.array(values, dtype)
+    tiny = np.finfo(dtype)
+    x = np.concatenate([x, [tiny.smallest_subnormal, 3 * tiny.smallest_subnormal, tiny.tiny, tiny.max, 1 + tiny.eps]]).astype(dtype)
+    return np.concatenate([x, -x])
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+@pytest.mark.parametrize("name", UNARY)
+def test_f32_over_all_exponents(name: str, level: str) -> None:
+    # Bit patterns at a prime distance: every exponent and sign, about 4 thousand numbers in each binade (on the widest level).
+    bits = np.arange(0, 1 << 32, 2039 if level == LEVELS_HERE[-1] else 20011, dtype=np.uint64).astype(np.uint32)
+    x = np.concatenate([bits.view(np.float32), signed(SPECIAL, "float32")])
+    with np.errstate(all="ignore"):
+        check(name, level, REFERENCES[name](x.astype(np.float64)), x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", UNARY)
+def test_every_f32(name: str) -> None:
+    for first in range(0, 1 << 32, 1 << 24):
+        x = np.arange(first, first + (1 << 24), dtype=np.uint64).astype(np.uint32).view(np.float32)
+        with np.errstate(all="ignore"):
+            check(name, LEVELS_HERE[-1], REFERENCES[name](x.astype(np.float64)), x)
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+@pytest.mark.parametrize("name", UNARY)
+def test_f64_against_80_bits(name: str, level: str) -> None:
+    rng = np.random.default_rng(1)
+    n = 1 << 15
+    x = np.concatenate([rng.uniform(*HARD[name], n), rng.normal(size=n), rng.integers(0, 1 << 64, n, dtype=np.uint64).view(np.float64)])
+    x = np.concatenate([x, signed(SPECIAL, "float64")])
+    with np.errstate(all="ignore"):
+        check(name, level, REFERENCES[name](x.astype(np.longdouble)), x)
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_f64_against_mpmath(name: str) -> None:
+    rng = np.random.default_rng(2)
+    x = np.concatenate([rng.uniform(*HARD[name], 1000), rng.normal(size=500), 2.0 ** rng.uniform(-1074, 1024, 500)])
+    if name in ("sin", "cos"):
+        k = rng.integers(1, 1 << 19, 300)
+        # The nearest doubles to multiples of π/2, and the one that comes nearest of all (Muller, Elementary Functions, 11.3).
+        x = np.concatenate([x, k * (np.pi / 2), [6381956970095103 * 2.0**797]])
+    if name in ("log", "rsqrt"):
+        x = np.abs(x)
+    f = EXACT.get(name) or getattr(mp, name)
+    limits = np.finfo(np.float64)
+    x = x[(x > (-745 if name == "sigmoid" else -np.inf)) & (x < (710 if name in ("exp", "expm1") else np.inf))]
+    got = run(name, LEVELS_HERE[-1], x)
+    worst = (0.0, 0.0)
+    with mp.workprec(1200 if name in ("sin", "cos") else 160):
+        for argument, value in zip(x.tolist(), got.tolist(), strict=True):
+            exact = f(mp.mpf(argument))
+            exponent = max(int(mp.floor(mp.log(abs(exact), 2))) if exact else limits.minexp, limits.minexp)
+            reached = mp.mpf(value) if np.isfinite(value) else mp.sign(value) * mp.mpf(2) ** 1024
+            worst = max(worst, (float(abs(reached - exact) / mp.mpf(2) ** (exponent - 52)), argument))
+    assert worst[0] <= bound(name, "f64", LEVELS_HERE[-1]), f"{name}: {worst[0]:.3f} ulp at {worst[1].hex()}"
+
+
+@pytest.mark.parametrize("level", LEVELS_HERE)
+@pytest.mark.parametrize(("dtype", "wide"), [("float32", "float64"), ("float64", "longdouble")])
+def test_pow(dtype: str, wide: str, level: str) -> None:
+    rng = np.random.default_rng(3)
+    n, limits = 1 << 16, np.finfo(dtype)
+    x = np.exp2(rng.uniform(limits.minexp - limits.nmant, limits.maxexp, n).astype(wide)).astype(dtype)
+    y = (rng.uniform(limits.minexp - limits.nmant, limits.maxexp, n) / np.log2(x.astype(wide))).astype(dtype)
+    near = rng.uniform(0.9, 1.1, n).astype(dtype)
+    steep = (rng.uniform(limits.minexp, limits.maxexp, n) / np.log2(near.astype(wide))).astype(dtype)
+    specials = np.array(np.meshgrid(signed(SPECIAL, dtype), signed(SPECIAL, dtype))).reshape(2, -1)
+    x = np.concatenate([x, near, rng.uniform(0, 9, n), specials[0]]).astype(dtype)
+    y = np.concatenate([y, steep, rng.uniform(-9, 9, n), specials[1]]).astype(dtype)
+    with np.errstate(all="ignore"):
+        check("pow", level, np.power(x.astype(wide), y.astype(wide)), x, y)
+
+
+@pytest.mark.parametrize("x", signed(SPECIAL, "float64").tolist())
+@pytest.mark.parametrize("y", signed(SPECIAL, "float64").tolist())
+def test_pow_at_special_values_is_that_of_c(x: float, y: float) -> None:
+    got = float(run("pow", LEVELS_HERE[-1], np.array([x]), np.array([y]))[0])
+    try:
+        expected = math.pow(x, y)
+    except OverflowError:
+        expected = -math.inf if x < 0 and y % 2 == 1 else math.inf
+    except ValueError:  # Python raises where C gives NaN, or inf for a zero to a negative power
+        expected = math.nan if x != 0 else math.copysign(math.inf, x) if y % 2 == 1 else math.inf
+    assert math.isclose(expected, got, rel_tol=1e-15) or (math.isnan(expected) and math.isnan(got))
+    assert math.isnan(got) or math.copysign(1, expected) == math.copysign(1, got)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("name", EXPANSIONS)
+def test_is_arithmetic_only(name: str, dtype: str) -> None:
+    e = EXPANSIONS[name]
+    for level in LEVELS:  # code for levels above this machine's is not run
+        assembly = compiled(e.expand, e.operands, dtype, level).assembly
+        calls = [line for line in assembly.splitlines() if line.split()[:1] in (["callq"], ["call"], ["jmpq"])]
+        assert calls == []
+
+
+def test_every_expansion_is_measured() -> None:
+    assert set(EXPANSIONS) == set(REFERENCES)
