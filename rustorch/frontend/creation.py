@@ -10,7 +10,7 @@ import numpy as np
 from rustorch.errors import ArgumentError, DTypeError, GradError, ShapeError, compose
 from rustorch.frontend.base import TensorBase, concrete
 from rustorch.frontend.dtype import as_dtype, device
-from rustorch.frontend.emit import Builder, Value, operation
+from rustorch.frontend.emission import Builder, Value, operation
 from rustorch.frontend.movement import sizes_from
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import become_leaf, convert_to

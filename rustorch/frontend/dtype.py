@@ -8,7 +8,7 @@ import numpy as np
 
 from rustorch.errors import DTypeError, Unsupported, compose
 from rustorch.frontend.base import TensorBase
-from rustorch.frontend.emit import result_type as meet_all
+from rustorch.frontend.emission import result_type as meet_all
 from rustorch.frontend.segment import Scalar
 from rustorch.frontend.state import defaults, local
 from rustorch.ir import dtypes

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rustorch import ops  # noqa: F401 - registers the ops
-from rustorch.frontend.emit import Builder, Operand, Value, broadcast, convert, promote, together
+from rustorch.frontend.emission import Builder, Operand, Value, broadcast, convert, promote, together
 from rustorch.frontend.operation import Operation, as_operator, binary_caller, general_caller, number_key, unary_caller
 from rustorch.frontend.state import local
 from rustorch.frontend.storage import rebind
@@ -53,6 +53,8 @@ def reflected_caller(op: Operation) -> Function:
         try:
             step = s.at.next[op, number_key(other), self._number if self._segment is s else s.number(self)]
         except (KeyError, AttributeError, TypeError, ValueError):
+            step = None
+        if step is None:
             return as_operator(s, op, (other, self))
         s.at = step
         (t,) = s.add_results(step.types, step.flags)

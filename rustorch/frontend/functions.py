@@ -8,7 +8,7 @@ from typing import Any
 from rustorch.errors import ArgumentError, compose
 from rustorch.frontend import elementwise, indexing, movement, reduction
 from rustorch.frontend.base import TensorBase
-from rustorch.frontend.emit import Builder, Value, axis_of, dtype_of, operation, reduce, shape_of, together
+from rustorch.frontend.emission import Builder, Value, axis_of, dtype_of, operation, reduce, shape_of, together
 from rustorch.frontend.storage import same
 from rustorch.ir.types import DType
 

@@ -10,7 +10,7 @@ import numpy as np
 from rustorch.errors import ArgumentError, DimensionError, ShapeError, compose
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.elementwise import recorded
-from rustorch.frontend.emit import Builder, Value, axis_of, broadcast, broadcast_to, convert, dtype_of, operation, reshape, shape_of
+from rustorch.frontend.emission import Builder, Value, axis_of, broadcast, broadcast_to, convert, dtype_of, operation, reshape, shape_of
 from rustorch.frontend.movement import region, select, squeeze, unsqueeze
 from rustorch.frontend.movement import reshape as reshape_view
 from rustorch.frontend.operation import from_array

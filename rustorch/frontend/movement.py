@@ -13,8 +13,8 @@ import numpy as np
 
 from rustorch.errors import ArgumentError, DimensionError, ShapeError, compose
 from rustorch.frontend.base import TensorBase, concrete
-from rustorch.frontend.emit import Builder, Shape, Value, axes_of, axis_of, broadcast_to, convert, dtype_of, operation, result_type, shape_of
-from rustorch.frontend.emit import reshape as reshaped
+from rustorch.frontend.emission import Builder, Shape, Value, axes_of, axis_of, broadcast_to, convert, dtype_of, operation, result_type, shape_of
+from rustorch.frontend.emission import reshape as reshaped
 from rustorch.frontend.state import local
 from rustorch.frontend.storage import link
 from rustorch.ir.dims import product

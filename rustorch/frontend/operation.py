@@ -166,7 +166,7 @@ class Operation(Primitive):
 
 def _kind(parameter: inspect.Parameter) -> str:
     annotation = str(parameter.annotation)
-    if "Operand" in annotation:
+    if "Operand" in annotation or "Scalar" in annotation:
         return "operand"
     if "Value" not in annotation:
         return "static"
@@ -228,6 +228,15 @@ def _caller(op: Operation) -> Callable[..., Any]:
 _new = object.__new__
 
 
+class _Unknown:
+    """In the place of a step that must be made, or that has several results."""
+
+    type = None
+
+
+_UNKNOWN: Any = _Unknown()
+
+
 def unary_caller(op: Operation) -> Callable[..., Any]:
     """The caller of an operation on one tensor."""
 
@@ -236,7 +245,7 @@ def unary_caller(op: Operation) -> Callable[..., Any]:
         try:
             step = s.at.next[op, input._number if input._segment is s else s.number(input)]
         except (KeyError, AttributeError):
-            return s.record(op, (input,))
+            step = _UNKNOWN
         if step.type is None:
             return s.record(op, (input,))
         s.at = step
@@ -278,7 +287,7 @@ def binary_caller(op: Operation, slowly: Callable[[Segment, Operation, tuple[Any
             else:
                 step = s.at.next[op, a, other._number if other._segment is s else s.number(other)]
         except (KeyError, AttributeError):
-            return slowly(s, op, (input, other))
+            step = _UNKNOWN
         if step.type is None:
             return s.record(op, (input, other))
         s.at = step
@@ -314,7 +323,7 @@ def general_caller(op: Operation) -> Callable[..., Any]:
                 parts += [_tag(parts[i]) for i in tagged]
             step = s.at.next[tuple(parts)]
         except (KeyError, AttributeError, TypeError):
-            return s.record(op, args)
+            step = _UNKNOWN
         if step.type is None:
             return s.record(op, args)
         s.at = step

@@ -15,7 +15,7 @@ from rustorch.errors import ArgumentError, Unsupported, compose
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.creation import check_can_require, leaf
 from rustorch.frontend.dtype import as_dtype
-from rustorch.frontend.emit import Builder, Operand, Shape, Value, convert, dtype_of, operation, shape_of
+from rustorch.frontend.emission import Builder, Operand, Shape, Value, convert, dtype_of, operation, shape_of
 from rustorch.frontend.movement import sizes_from
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import become_leaf, rebind

@@ -6,7 +6,7 @@ import builtins
 from typing import Any, NamedTuple
 
 from rustorch.errors import ArgumentError, DimensionError, compose
-from rustorch.frontend.emit import (
+from rustorch.frontend.emission import (
     Builder,
     Operand,
     Value,

@@ -15,7 +15,7 @@ import numpy as np
 
 from rustorch.errors import DTypeError, GradError, ShapeError, compose
 from rustorch.frontend.base import TensorBase
-from rustorch.frontend.emit import Builder, Value, operation
+from rustorch.frontend.emission import Builder, Value, operation
 from rustorch.frontend.segment import LEAF, VARIABLE, Track
 from rustorch.frontend.state import local
 from rustorch.ir.types import DType
