@@ -16,7 +16,7 @@ import numpy as np
 from rustorch.artifact import Artifact
 from rustorch.codegen.assemble import assemble
 from rustorch.codegen.expand import expand_math
-from rustorch.codegen.generate import Generated, generate
+from rustorch.codegen.generate import Generated, generate, merge_modules
 from rustorch.codegen.products import gemm_symbol, gemm_text
 from rustorch.codegen.target import Target, target
 from rustorch.config import config
@@ -186,6 +186,18 @@ def imports(products: Sequence[str], goal: Target) -> Mapping[str, int]:
             _products[symbol] = load(assemble(gemm_text(dtype, goal), goal), [symbol])
         found[symbol] = _products[symbol].address(symbol)
     return found
+
+
+def native_target(isa: str = "") -> Target:
+    """The target of an instruction set level; that of the configuration unless given."""
+    return target(isa or config.isa)
+
+
+def one_object(parts: Sequence[Generated], texts: Sequence[str], goal: Target) -> bytes:
+    """One object of several graphs' code, the matrix products that they call, and more functions as LLVM text."""
+    products = dict.fromkeys(dtype for part in parts for dtype in part.products)
+    modules = [*(part.llvm for part in parts), *(gemm_text(dtype, goal) for dtype in products), *texts]
+    return assemble(merge_modules(modules), goal)
 
 
 def stages(graph: Graph) -> dict[str, str]:

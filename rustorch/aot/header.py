@@ -62,7 +62,7 @@ _PROLOGUE = f"""\
 #define RUSTORCH_ABI {ABI}
 enum {{
   RT_OK = {RT_OK},
-  RT_E_SHAPE = {RT_E_SHAPE},     /* a dimension is negative */
+  RT_E_SHAPE = {RT_E_SHAPE},     /* a dimension is too small */
   RT_E_WORKSPACE = {RT_E_WORKSPACE}, /* work is null where bytes are needed, or not {WORK_ALIGN}-byte aligned */
   RT_E_ISA = {RT_E_ISA},       /* the processor lacks the instruction set level */
   RT_E_NONFINITE = {RT_E_NONFINITE}, /* a result is infinite or not a number */
@@ -253,7 +253,7 @@ def _checks(function: ExportedFunction, dims: Sequence[str]) -> list[str]:
     lines = []
     negative = "false"
     for k, dim in enumerate(dims):
-        lines += [f"  %below.{k} = icmp slt i64 {dim}, 0", f"  %negative.{k} = or i1 {negative}, %below.{k}"]
+        lines += [f"  %below.{k} = icmp slt i64 {dim}, {function.least}", f"  %negative.{k} = or i1 {negative}, %below.{k}"]
         negative = f"%negative.{k}"
     operands = ", ".join(f"i64 {dim}" for dim in dims)
     return [

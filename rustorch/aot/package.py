@@ -60,6 +60,8 @@ class ExportedFunction:
     doc: str = ""
     checks: tuple[str, ...] = ()
     """Message of check number k (the C function returns `RT_E_CHECK + k`)."""
+    least: int = 0
+    """Smallest value of a dimension."""
 
 
 @dataclass(frozen=True)

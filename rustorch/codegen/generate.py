@@ -17,7 +17,7 @@ from rustorch.codegen.expand import expand_math
 from rustorch.codegen.fuse import Plan, Step, fuse
 from rustorch.codegen.lower import Lowered, lower_fill, lower_kernel, lower_scatter
 from rustorch.codegen.memory_plan import MemoryPlan, Use, plan_memory
-from rustorch.codegen.products import gemm_symbol, gemm_text, gemm_work_bytes
+from rustorch.codegen.products import gemm_symbol, gemm_work_bytes
 from rustorch.codegen.target import Target
 from rustorch.codegen.views import tensor
 from rustorch.ir.dims import Dim, Size
@@ -45,24 +45,41 @@ class Generated:
     dims: tuple[str, ...] = ()
     flagged: bool = False
 
-    def artifact(self, embed_products: bool = False) -> Artifact:
-        """The artifact; with `embed_products` the matrix products are part of its object instead of being required."""
-        text = self.llvm
-        if embed_products:
-            text = merge_modules([text, *(gemm_text(dtype, self.target) for dtype in self.products)])
-        names = _unique_names(self.graph)
+    def artifact(self) -> Artifact:
+        """The artifact: the assembled object and how to call it."""
         return Artifact(
             symbol=self.symbol,
-            object=assemble(text, self.target),
-            inputs=tuple(_spec(v, names[k]) for k, v in enumerate(self.graph.inputs)),
-            outputs=tuple(_spec(v, f"out{k}") for k, v in enumerate(self.graph.outputs)),
+            object=assemble(self.llvm, self.target),
+            inputs=self.inputs,
+            outputs=self.outputs,
             dims=self.dims,
-            work_bytes=_sized(self.memory.arena_bytes),
+            work_bytes=self.work_bytes,
             level=self.target.level,
-            requires=() if embed_products else tuple(gemm_symbol(d, self.target) for d in self.products),
+            requires=tuple(gemm_symbol(d, self.target) for d in self.products),
             kernels=len(self.kernels),
-            checks=("an index is out of range",) if self.flagged else (),
+            checks=self.checks,
         )
+
+    @property
+    def inputs(self) -> tuple[ArgSpec, ...]:
+        """The inputs of the native entry."""
+        names = _unique_names(self.graph)
+        return tuple(_spec(v, names[k]) for k, v in enumerate(self.graph.inputs))
+
+    @property
+    def outputs(self) -> tuple[ArgSpec, ...]:
+        """The outputs of the native entry."""
+        return tuple(_spec(v, f"out{k}") for k, v in enumerate(self.graph.outputs))
+
+    @property
+    def work_bytes(self) -> int | str:
+        """Bytes of the workspace."""
+        return _sized(self.memory.arena_bytes)
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """Messages of the checks inside."""
+        return ("an index is out of range",) if self.flagged else ()
 
     def assembly(self) -> str:
         """Assembly text of the module."""
@@ -161,8 +178,8 @@ class _Generator:
         groups = [operand_axes(node, k) for k in (0, 1)]
         _, m, depth = group_sizes(tensor(node.operands[0]).shape, groups[0])
         _, n, _ = group_sizes(tensor(node.operands[1]).shape, groups[1])
-        bounds = [size if isinstance(size, int) else UNBOUNDED for size in (m, n, depth)]
-        return gemm_work_bytes(*bounds, tensor(node.result).dtype.short, self.target)
+        rows, columns, depth = (size if isinstance(size, int) else UNBOUNDED for size in (m, n, depth))
+        return gemm_work_bytes(rows, columns, depth, tensor(node.result).dtype.short, self.target)
 
     def _call(self, step: Step, lowered: Lowered | None, scratch: list[Size]) -> Call:
         if lowered is None:
