@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from rustorch.codegen.views import tensor
@@ -36,7 +37,7 @@ def group_stride(shape: tuple[Size, ...], strides: tuple[Size, ...], axes: tuple
     real = [a for a in axes if shape[a] != 1]
     if not real:
         return 0
-    for outer, inner in zip(real, real[1:], strict=False):
+    for outer, inner in pairwise(real):
         if strides[outer] != strides[inner] * shape[inner]:
             return None
     return strides[real[-1]]

@@ -10,7 +10,7 @@ from rustorch.codegen.target import Target
 from rustorch.errors import CompilerBug
 from rustorch.ir.dtypes import bool_
 from rustorch.ir.graph import Graph, Node, Value
-from rustorch.ir.types import BufferType, DType, Type, VectorType, element
+from rustorch.ir.types import BufferType, Type, VectorType, element
 
 ATTRIBUTES = 'nounwind "no-builtins" "prefer-vector-width"="512"'
 """Of every function: no loop becomes a call of memcpy, and 512-bit registers are used where the level has them."""

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from rustorch.artifact import Artifact, ArgSpec
+from rustorch.artifact import ArgSpec, Artifact
 from rustorch.codegen.assemble import assemble, assembly
 from rustorch.codegen.contraction import group_sizes, grouped_strides, operand_axes, order_products
 from rustorch.codegen.emit_driver import Call, DriverEmitter, KernelCall, MatrixOperand, ProductCall
 from rustorch.codegen.emit_llvm import emit_kernel
 from rustorch.codegen.expand import expand_math
 from rustorch.codegen.fuse import Plan, Step, fuse
-from rustorch.codegen.lower import Lowered, lower_fill, lower_kernel, lower_scatter
+from rustorch.codegen.loops import Lowered
+from rustorch.codegen.lower import lower_kernel
+from rustorch.codegen.lower_memory import lower_fill, lower_scatter
 from rustorch.codegen.memory_plan import MemoryPlan, Use, plan_memory
 from rustorch.codegen.products import gemm_symbol, gemm_work_bytes
 from rustorch.codegen.target import Target
@@ -108,10 +110,8 @@ class _Generator:
         dims: list[str] = []
         for value in self.graph.inputs:
             dims += [name for name in tensor(value).symbols() if name not in dims]
-        prepared: list[tuple[Step, Lowered | None]] = []
-        for step in self.plan.steps:
-            prepared.append((step, self._lowered(step)))
-        prepared = [(step, low) for step, low in prepared if low is not None or step.kind == "product"]
+        lowered = [(step, self._lowered(step)) for step in self.plan.steps]
+        prepared = [(step, low) for step, low in lowered if low is not None or step.kind == "product"]
         uses = [self._use(step, low) for step, low in prepared]
         flagged = any(low is not None and low.flagged for _, low in prepared)
         memory, scratch = plan_memory(self.graph, self.plan.outputs, self.constants, uses)

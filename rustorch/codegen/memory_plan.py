@@ -60,7 +60,9 @@ def value_bytes(value: Value) -> Size:
     return type_.size * type_.dtype.itemsize
 
 
-def plan_memory(graph: Graph, outputs: Sequence[Value], constants: Iterable[Value], uses: Sequence[Use]) -> tuple[MemoryPlan, list[list[Size]]]:
+def plan_memory(
+    graph: Graph, outputs: Sequence[Value], constants: Iterable[Value], uses: Sequence[Use]
+) -> tuple[MemoryPlan, list[list[Size]]]:
     """Places for all values that the steps touch, and for each step the offsets of its scratch."""
     places: dict[Value, Place] = {value: Place("input", k) for k, value in enumerate(graph.inputs)}
     places.update({value: Place("constant", k) for k, value in enumerate(constants)})

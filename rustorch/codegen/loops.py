@@ -1,0 +1,169 @@
+"""What every lowering needs: memory parameters, sizes and index arithmetic, loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rustorch.codegen.fuse import Plan
+from rustorch.codegen.schedule import Schedule
+from rustorch.codegen.views import tensor
+from rustorch.ir.builder import Builder
+from rustorch.ir.dims import Dim, Size
+from rustorch.ir.dtypes import i32, i64
+from rustorch.ir.graph import Graph, Node, Value
+from rustorch.ir.op import REGISTRY, Monoid
+from rustorch.ir.types import BufferType, DType, Type, VectorType, element
+
+Index = int | Value
+"""A place or size in elements: an int where it is known, an i64 value where it is not."""
+Body = Callable[[Builder, Index, list[Value]], Sequence[Value]]
+"""A loop body: its builder, index and carried values to the carried values of the next turn."""
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A kernel as a loop graph. Its inputs stand for `memory`, then `scratch`, then the symbolic sizes `dims`, in order."""
+
+    graph: Graph
+    memory: tuple[Value, ...]
+    scratch: tuple[BufferType, ...]
+    dims: tuple[str, ...]
+    schedule: Schedule
+    flagged: bool = False
+    """Whether the last memory input is the flag of failed checks."""
+
+
+_OPAQUE: dict[str, Callable[[Builder, Value, Value], Value]] = {
+    "floordiv": lambda b, x, y: b.div(x, y),  # sizes are not negative
+    "mod": lambda b, x, y: b.sub(x, b.mul(b.div(x, y), y)),
+    "min": lambda b, x, y: b.minimum(x, y),
+    "max": lambda b, x, y: b.maximum(x, y),
+}
+
+
+def lane_type(dtype: DType, lanes: int) -> Type:
+    """A vector of `lanes` elements; for one lane, the bare element type."""
+    return dtype if lanes == 1 else VectorType(dtype, lanes)
+
+
+def identity(b: Builder, node: Node, lanes: int) -> Value:
+    """The neutral element of a reduction."""
+    assert isinstance(node.op.lower, Monoid)
+    dtype = element(node.result.type)
+    return b.const(node.op.lower.identity(dtype), lane_type(dtype, lanes))
+
+
+class LoopEmitter:
+    """What every lowering needs: sizes, index arithmetic, memory parameters, loops."""
+
+    def __init__(self, plan: Plan, name: str) -> None:
+        self.plan, self.name = plan, name
+        self.b = Builder()
+        self.memory: dict[Value, Value] = {}
+        self.scratch: list[tuple[BufferType, Value]] = []
+        self.dims: dict[str, Value] = {}
+        self.flag: Value | None = None
+
+    def root(self, value: Value) -> Value:
+        """The value whose memory this is."""
+        while value in self.plan.aliases:
+            value = self.plan.aliases[value]
+        return value
+
+    def buffer(self, value: Value) -> Value:
+        """The loop-level buffer behind a tensor value."""
+        owner = self.root(value)
+        found = self.memory.get(owner)
+        if found is None:
+            type_ = tensor(owner)
+            found = self.memory[owner] = Value(BufferType(type_.dtype, type_.shape), owner.hint)
+            self.b._owned.add(found)
+        return found
+
+    def scratch_buffer(self, type_: BufferType) -> Value:
+        """A buffer of this kernel's own."""
+        value = Value(type_, "scratch")
+        self.b._owned.add(value)
+        self.scratch.append((type_, value))
+        return value
+
+    def flag_buffer(self) -> Value:
+        """The word that a failed check writes its number to."""
+        if self.flag is None:
+            self.flag = Value(BufferType(i32, (1,)), "flag")
+            self.b._owned.add(self.flag)
+        return self.flag
+
+    def lowered(self, schedule_: Schedule) -> Lowered:
+        """The finished kernel."""
+        flag = [] if self.flag is None else [self.flag]
+        inputs = [*self.memory.values(), *(v for _, v in self.scratch), *flag, *self.dims.values()]
+        graph = Graph(self.name, tuple(inputs), tuple(self.b.nodes), ())
+        return Lowered(
+            graph, tuple(self.memory), tuple(t for t, _ in self.scratch), tuple(self.dims), schedule_, self.flag is not None
+        )
+
+    # --- index arithmetic -------------------------------------------------------------------------------------------------
+
+    def size(self, size: Size) -> Index:
+        """A size as an index: an int stays one, a symbol becomes a run-time input of the kernel."""
+        if not isinstance(size, Dim):
+            return size
+        total: Index = 0
+        for monomial, coefficient in size.terms:
+            term: Index = coefficient
+            for atom in monomial:
+                if atom.kind == "symbol":
+                    value: Index = self._dim(atom.name)
+                else:
+                    left, right = self.as_value(self.b, self.size(atom.left)), self.as_value(self.b, self.size(atom.right))
+                    value = _OPAQUE[atom.kind](self.b, left, right)
+                term = self.mul(self.b, term, value)
+            total = self.add(self.b, total, term)
+        return total
+
+    def _dim(self, name: str) -> Value:
+        if name not in self.dims:
+            self.dims[name] = Value(i64, name)
+            self.b._owned.add(self.dims[name])
+        return self.dims[name]
+
+    def as_value(self, b: Builder, index: Index) -> Value:
+        """An index as a value."""
+        return b.const(index, i64) if isinstance(index, int) else index
+
+    def add(self, b: Builder, x: Index, y: Index) -> Index:
+        """x + y."""
+        if isinstance(x, int) and isinstance(y, int):
+            return x + y
+        if x == 0 and isinstance(x, int):
+            return y
+        if y == 0 and isinstance(y, int):
+            return x
+        result: Value = b.add(self.as_value(b, x), self.as_value(b, y))
+        return result
+
+    def mul(self, b: Builder, x: Index, y: Index) -> Index:
+        """x * y."""
+        if isinstance(x, int) and isinstance(y, int):
+            return x * y
+        for a, c in ((x, y), (y, x)):
+            if isinstance(a, int) and a in (0, 1):
+                return 0 if a == 0 else c
+        result: Value = b.mul(self.as_value(b, x), self.as_value(b, y))
+        return result
+
+    def loop(self, b: Builder, lo: Index, hi: Index, step: int, carried: Sequence[Value], body: Body) -> list[Value]:
+        """`for lo..hi step` with carried values; a loop of one known turn is just its body."""
+        if isinstance(lo, int) and isinstance(hi, int):
+            if hi <= lo:
+                return list(carried)
+            if hi - lo <= step:
+                return list(body(b, lo, list(carried)))
+        inner = b.region()
+        i = inner.input(i64, "i")
+        inits = [inner.input(v.type, v.hint) for v in carried]
+        yielded = body(inner, i, inits)
+        region = inner.build(yielded, "body")
+        return list(b.emit(REGISTRY["for"], (self.as_value(b, lo), self.as_value(b, hi), *carried), {"step": step}, (region,)))
