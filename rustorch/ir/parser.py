@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from rustorch.errors import ParseError, UserError
+from rustorch.errors import CompilerBug, ParseError, UserError
 from rustorch.ir.dims import Size, parse_size
 from rustorch.ir.dtypes import dtype_of
 from rustorch.ir.graph import Attribute, Graph, Node, Payload, Value
@@ -234,7 +234,7 @@ class _Parser:
             self.fail(f"{op.name} takes {op.operands} operands, not {len(operands)}", word)
         try:
             inferred = op.infer(*[v.type for v in operands], **attrs, **({"regions": regions} if regions else {}))
-        except (UserError, TypeError) as error:
+        except (UserError, CompilerBug, TypeError) as error:
             self.fail(str(error), word, error)
         found = inferred if isinstance(inferred, tuple) else (inferred,)
         if found != tuple(types):

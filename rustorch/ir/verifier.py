@@ -61,7 +61,7 @@ def _check_types(node: Node, fail: _Fail) -> None:
         raise fail(node, f"{node.op.name} takes {node.op.operands} operands, not {len(node.operands)}")
     try:
         types = node.op.infer(*[v.type for v in node.operands], **node.attrs, **({"regions": node.regions} if node.regions else {}))
-    except (UserError, TypeError) as error:
+    except (UserError, CompilerBug, TypeError) as error:
         raise fail(node, f"its operands are refused: {error}") from error
     inferred = types if isinstance(types, tuple) else (types,)
     found = tuple(v.type for v in node.results)
