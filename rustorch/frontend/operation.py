@@ -59,6 +59,7 @@ class Operation(Primitive):
         self.positions = tuple(i + 1 for i, kind in enumerate(kinds) if kind != "static")
         self.numeric = tuple(i + 1 for i, kind in enumerate(kinds) if kind == "operand")
         self.sequences = tuple(i + 1 for i, kind in enumerate(kinds) if kind == "sequence")
+        self.optional = tuple(i + 1 for i, p in enumerate(parameters) if p.default is None or "None" in str(p.annotation))
         self.tagged = tuple(i + 1 for i, p in enumerate(parameters) if kinds[i] == "static" and _may_be_float(p))
         self.defaults = tuple(p.default for p in parameters)
         self.result_class: Callable[..., Any] | None = None
@@ -99,7 +100,7 @@ class Operation(Primitive):
 
     def other(self, segment: Segment, x: Any, position: int) -> Any:
         """The part of a key for what stands in a tensor's place and is none."""
-        if x is None and self.defaults[position - 1] is None:
+        if x is None and position in self.optional:
             return None
         if isinstance(x, (bool, int, float)) and position in self.numeric:
             return number_key(x)
