@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable
+from sys import getrefcount
 from typing import Any, Protocol
 
 import numpy as np
@@ -118,3 +119,26 @@ def recorded(segment: Owner, number: int, type_: TensorType, requires_grad: bool
 
 GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 """Whether two slots can be read without another thread writing in between."""
+
+
+def looked_into(x: TensorBase) -> bool:
+    """Whether somebody else may see or write the memory of a concrete tensor: numpy, or a view."""
+    extra = x._extra
+    if extra is None or not (extra.exposed or extra.shared):
+        return False
+    if alone(x._array):
+        extra.exposed = extra.shared = False
+        return False
+    return True
+
+
+def alone(array: Any) -> bool:
+    """Whether an array, and the memory behind it, is known to one tensor only."""
+    if not array.flags.owndata and (array.base is None or getrefcount(array.base) > _ONE_VIEW):
+        return False
+    return getrefcount(array) <= _ONE_HOLDER
+
+
+_ONE_HOLDER = 3
+"""References to an array of one tensor: the slot's, the parameter's, the argument's."""
+_ONE_VIEW = 2

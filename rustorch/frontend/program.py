@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 
 from rustorch import compiler
@@ -29,6 +27,8 @@ class Program:
     """Positions, in what `run` is given, of the graph's inputs."""
     outputs: tuple[tuple[bool, int], ...]
     """For each result of `run`: whether the graph computes it, and its place among the graph's outputs, else among the inputs."""
+    copied: tuple[int, ...]
+    """The results that need memory of their own: inputs that are passed through, and further copies of one output."""
     compiled: Compiled | None
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
@@ -40,7 +40,10 @@ class Program:
             found = [np.asarray(x) for x in interpret(self.graph, given)]
         else:
             found = self.compiled.run(given)
-        return [found[i] if computed else arrays[i] for computed, i in self.outputs]
+        results = [found[i] if computed else arrays[i] for computed, i in self.outputs]
+        for i in self.copied:
+            results[i] = results[i].copy()
+        return results
 
 
 def make_program(
@@ -49,7 +52,8 @@ def make_program(
     """Compile what `outputs` depend on."""
     graph, given, places = normal_form(inputs, nodes, outputs, name)
     eager = config.eager if eager is None else eager
-    return Program(graph, given, places, None if eager or not graph.outputs else compiler.compile_graph(graph))
+    copied = tuple(i for i, place in enumerate(places) if not place[0] or place in places[:i])
+    return Program(graph, given, places, copied, None if eager or not graph.outputs else compiler.compile_graph(graph))
 
 
 def normal_form(
@@ -64,9 +68,3 @@ def normal_form(
     place = {v: i for i, v in enumerate(computed)}
     places = tuple((True, place[v]) if v in place else (False, position[v]) for v in outputs)
     return Graph(name, tuple(used), tuple(live), tuple(computed)), tuple(position[v] for v in used), places
-
-
-def copies(arrays: list[Array], given: Sequence[Any]) -> list[Array]:
-    """The results, those that are an input's own memory copied."""
-    own = {id(a) for a in given}
-    return [a.copy() if id(a) in own else a for a in arrays]

@@ -22,6 +22,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from itertools import count
 from sys import getrefcount
 from typing import Any
 
@@ -29,7 +30,7 @@ import numpy as np
 
 from rustorch.config import config
 from rustorch.errors import UserError
-from rustorch.frontend.base import GIL, Array, TensorBase
+from rustorch.frontend.base import GIL, Array, TensorBase, looked_into
 from rustorch.frontend.explain import note_closed, note_new_edge
 from rustorch.frontend.program import Program, make_program
 from rustorch.frontend.segment import GONE, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type
@@ -47,7 +48,7 @@ TRIE_LIMIT = 200_000
 class Step:
     """A place in the trie: the program that leads here, and what was made for exactly this program."""
 
-    __slots__ = ("parent", "operation", "key", "next", "types", "flags", "type", "grad", "location", "programs", "holes", "memo")
+    __slots__ = ("parent", "operation", "key", "next", "types", "flags", "type", "grad", "location", "programs", "holes", "memo", "remark")
 
     def __init__(self, parent: Step | None, operation: Primitive | None, key: Key, location: Location) -> None:
         self.parent, self.operation, self.key, self.location = parent, operation, key, location
@@ -63,6 +64,8 @@ class Step:
         self.holes: set[Key] = set()
         """Keys of the edges from here that hold a Python number, with the number left out."""
         self.memo: dict[Any, Any] = {}
+        """Backward programs of segments that closed here."""
+        self.remark: Any = None
 
     def path(self) -> list[Step]:
         """The steps from the root to here."""
@@ -116,6 +119,7 @@ INPUT, NUMBER, MODE = Input(), Number(), Mode()
 
 _roots: dict[tuple[bool, DType], Step] = {}
 _edges = 0
+_serials = count(1)
 _lock = threading.RLock()
 """Held while the trie grows."""
 
@@ -147,8 +151,8 @@ class Recorder(Segment):
         self.at = self.first()
         self.arrays: list[Array] = []
         """The elements of the inputs."""
-        self.freed = 0
-        """Bits of the values whose history was given up by `backward`."""
+        self.serial = 0
+        """Segments are numbered as they close."""
         self.closed = False
         self._building: Building | None = None
         self._lock = threading.RLock()
@@ -167,12 +171,12 @@ class Recorder(Segment):
             return known
         array = x._elements()
         extra = x._extra
-        if extra is not None and extra.exposed:
+        if extra is not None and extra.exposed and looked_into(x):
             array = array.copy()  # what is recorded is the tensor of now, whatever numpy writes later
         self.follow(INPUT, (INPUT, x._type, x._requires_grad))
         number = self.take_input(x, array)
         if x._requires_grad:
-            self.sources[number] = x
+            self.sources[number] = (x, x._origin)
         if GIL:
             x._number = number
             x._segment = self
@@ -203,6 +207,9 @@ class Recorder(Segment):
     def record_key(self, operation: Primitive, key: Key) -> list[Any]:
         step = self.follow(operation, key)
         return self.add_results(step.types, step.flags)
+
+    def remark(self) -> Any:
+        return self.at.remark
 
     def follow(self, operation: Primitive, key: Key) -> Step:
         """Go along the edge of a key, which is made where it is new."""
@@ -247,6 +254,7 @@ class Recorder(Segment):
                     located(error, location)
                 raise
             step = Step(at, operation, key, location)
+            step.remark = building.remark
             step.types, step.flags = tuple(tensor_type(v) for v in values), tuple(flags)
             if len(values) == 1 and not operation.plural:
                 step.type, step.grad = step.types[0], step.flags[0]
@@ -258,6 +266,8 @@ class Recorder(Segment):
     def building(self) -> Building:
         """The graph of the program so far: the path is replayed where it was only recognised."""
         building = self._building
+        if self.closed:
+            return replay(self.at)
         if building is None or len(building.ir) != self.count or building.mode != self.mode:
             building = self._building = replay(self.at)
         return building
@@ -277,6 +287,7 @@ class Recorder(Segment):
         known = len(self.at.programs)
         live = self.compute()
         self.closed = True
+        self.serial = next(_serials)
         if live:
             note_closed(why, user_location(), len(self.at.programs) > known)
         history = False
@@ -293,11 +304,42 @@ class Recorder(Segment):
         self.known.clear()
         self._building = None
         if not history:
-            self.leaves.clear()
-            self.arrays.clear()
-            self.sources.clear()
+            self.let_go()
         if _edges > TRIE_LIMIT:
             forget_programs()
+
+    def number_of_input(self, index: int) -> int:
+        """The number of input `index`."""
+        return self._inputs()[index][0]
+
+    def type_of_input(self, index: int) -> TensorType:
+        """The type of input `index`."""
+        return self._inputs()[index][1]
+
+    def _inputs(self) -> list[tuple[int, TensorType]]:
+        found, number = [], 0
+        for step in self.at.path():
+            if step.operation in (INPUT, NUMBER):
+                found.append((number, step.types[0]))
+            number += len(step.types)
+        return found
+
+    def operation_of(self, number: int) -> tuple[Primitive, Key]:
+        count = 0
+        for step in self.at.path():
+            count += len(step.types)
+            if number < count:
+                assert step.operation is not None
+                return step.operation, step.key
+        raise IndexError(number)
+
+    def let_go(self) -> None:
+        """Drop what only a later `backward` could need."""
+        self.leaves.clear()
+        self.arrays.clear()
+        self.sources.clear()
+        self.hooks.clear()
+        self.retained.clear()
 
     def compute(self) -> list[int]:
         """Compute the values that are held and not computed yet; gives the numbers of all that are held."""

@@ -7,7 +7,7 @@ operation needs to be emitted into a graph, so a program is a list of keys, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from rustorch.ir.location import Location
 from rustorch.ir.types import DType, TensorType
 
 Key = tuple[Any, ...]
+Origin = tuple[Any, int]
+"""The closed segment that computed a tensor, and the number of its value there."""
 
 
 class Primitive:
@@ -122,6 +124,10 @@ class Building:
         self.grads: list[bool] = []
         self.mode = True
         """Whether gradients are recorded at this point of the program."""
+        self.places: list[int] = []
+        """How many nodes there were when each number was complete."""
+        self.remark: Any = None
+        """What the last operation says besides its results."""
 
     def values(self, numbers: Sequence[int]) -> list[Value]:
         """The values of some numbers."""
@@ -131,6 +137,7 @@ class Building:
         """Emit one recorded operation; its results and whether each requires gradients."""
         b = self.b
         b.forget()
+        self.remark = None
         with b.at(location):
             results = list(operation.build(self, key))
             flags = operation.require(self, key, results)
@@ -145,6 +152,7 @@ class Building:
                         results[i] = alias(b, value)
         self.ir += results
         self.grads += flags
+        self.places += [len(b.nodes)] * len(results)
         return results, flags
 
 
@@ -168,8 +176,14 @@ class Segment:
         """`id` of a foreign tensor → its number here."""
         self.leaves: list[TensorBase | None] = []
         """The foreign tensors, in the order of the graph's inputs; None for a Python number."""
-        self.sources: dict[int, TensorBase] = {}
-        """Numbers at which gradients leave, and the tensors that they belong to."""
+        self.sources: dict[int, tuple[TensorBase, Origin | None]] = {}
+        """Numbers at which gradients leave, the tensors that they belong to, and where those came from, for the ones with a history."""
+        self.hooks: dict[int, dict[int, Callable[[Any], Any]]] = {}
+        """Hooks on values recorded here, by number."""
+        self.retained: dict[int, TensorBase] = {}
+        """Tensors recorded here that ask for their gradient, by number."""
+        self.freed = 0
+        """Bits of the numbers whose history was given up by `backward`."""
         self.mode = True
         """Whether operations are recorded for differentiation."""
 
@@ -187,6 +201,14 @@ class Segment:
 
     def record_key(self, operation: Primitive, key: Key) -> list[Any]:
         """Record a key; a tensor per result."""
+        raise NotImplementedError
+
+    def operation_of(self, number: int) -> tuple[Primitive, Key]:
+        """The recorded operation that gave a value, and its key."""
+        raise NotImplementedError
+
+    def remark(self) -> Any:
+        """What the operation that was recorded last says besides its results."""
         raise NotImplementedError
 
     def set_grad(self, mode: bool) -> None:

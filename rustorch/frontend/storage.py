@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rustorch.errors import DTypeError, GradError, ShapeError, compose
-from rustorch.frontend.base import TensorBase
+from rustorch.frontend.base import TensorBase, looked_into
 from rustorch.frontend.emission import Builder, Value, operation
 from rustorch.frontend.segment import LEAF, VARIABLE, Track
 from rustorch.frontend.state import local
@@ -43,7 +43,7 @@ def tracked(x: TensorBase, as_: Track = LEAF) -> Any:
     """A new tensor with the value of `x`, at which gradients are wanted."""
     segment = local.segment
     (t,) = segment.record_key(as_, (as_, segment.number_of(x)))
-    segment.sources[t._number] = t
+    segment.sources[t._number] = (t, None)
     return t
 
 
@@ -55,7 +55,7 @@ def become_leaf(x: TensorBase) -> None:
     else:
         segment.about_to_write(x)
         segment.move(x, tracked(x))
-        segment.sources[x._number] = x
+        segment.sources[x._number] = (x, None)
     x._requires_grad = True
 
 
@@ -141,7 +141,7 @@ def store(x: TensorBase, value: TensorBase) -> None:
     extra = x._extra
     segment = local.segment
     stays_leaf = x._requires_grad and is_leaf(x) and not value._requires_grad
-    if extra is not None and (extra.exposed or extra.shared) and x._array is not None and segment.writes_memory:
+    if extra is not None and x._array is not None and segment.writes_memory and looked_into(x):
         np.copyto(x._array, value._elements())
         segment.forget(x)
         x._requires_grad, x._origin = value._requires_grad or stays_leaf, value._origin
@@ -162,12 +162,11 @@ def take(x: TensorBase, value: TensorBase) -> None:
             segment = local.segment
             array = value._elements()
             segment.forget(x)
-            more = value._extra
-            x._array = array.copy() if more is not None and (more.exposed or more.shared) else array
+            x._array = array.copy() if looked_into(value) else array
             x._segment, x._type, x._requires_grad, x._origin = None, value._type, value._requires_grad, value._origin
             return
         value = same(value)
-        if value._array is not None:
+        if value._array is not None:  # running op by op
             take(x, value)
             return
     segment.move(x, value)

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from rustorch.errors import ArgumentError, DTypeError, GradError, ShapeError, Unsupported, compose
-from rustorch.frontend import creation, elementwise, functions, indexing, movement, printing, random, recorder, reduction
+from rustorch.frontend import backward, creation, elementwise, functions, hooks, indexing, movement, printing, random, recorder, reduction
 from rustorch.frontend.base import FRESH_SLOTS, Array, TensorBase, concrete, set_tensor_class
 from rustorch.frontend.creation import check_can_require
 from rustorch.frontend.dtype import CPU, Size, as_dtype, device
@@ -158,10 +158,11 @@ class Tensor(TensorBase):
         array = self._array
         if array is not None and not array.flags.writeable:
             self._array = array.copy()
-        extra = self._more()
-        extra.exposed = True
-        if extra.base is not None and extra.base._array is not None and extra.shared:
-            extra.base._more().exposed = True
+        self._more().exposed = True
+        base = self._base
+        while base is not None and base._array is not None:
+            base._more().exposed = True
+            base = base._base
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         array = self.numpy()
@@ -418,6 +419,29 @@ class Tensor(TensorBase):
     def retains_grad(self) -> builtins_bool:
         """Whether `backward` leaves the gradient of this computed tensor in `.grad`."""
         return self._extra is not None and self._extra.retains
+
+    @property
+    def grad_fn(self) -> Any:
+        """The operation that computed it, or None for a leaf."""
+        return hooks.grad_fn(self)
+
+    def backward(
+        self, gradient: Any = None, retain_graph: builtins_bool | None = None, create_graph: builtins_bool = False, inputs: Any = None
+    ) -> None:
+        """Add the gradients of this tensor, times `gradient`, to the `.grad` of the leaves that it depends on."""
+        backward.backward(self, None if gradient is None else [gradient], retain_graph, create_graph, inputs)
+
+    def register_hook(self, hook: Callable[[Any], Any]) -> hooks.RemovableHandle:
+        """Call `hook(gradient)` whenever the gradient here is complete; what it returns, if not None, goes on instead."""
+        return hooks.register_hook(self, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Any], Any]) -> hooks.RemovableHandle:
+        """Call `hook(tensor)` whenever `backward` has added to `.grad`."""
+        return hooks.register_post_accumulate_grad_hook(self, hook)
+
+    def retain_grad(self) -> None:
+        """Let `backward` leave the gradient of this computed tensor in `.grad`."""
+        hooks.retain_grad(self)
 
     @property
     def _version(self) -> builtins_int:
