@@ -27,7 +27,7 @@ from rustorch.ir.pattern import Log
 from rustorch.ir.printer import to_text
 from rustorch.ir.verifier import verify
 from rustorch.ops.interpret import interpret
-from rustorch.passes import canonicalize, dead_code, inline, simplify
+from rustorch.passes import canonicalize, contract, dead_code, inline, simplify
 from rustorch.runtime.executable import Executable
 from rustorch.runtime.loader import Loaded, load
 
@@ -41,6 +41,7 @@ PIPELINE: tuple[tuple[str, Pass, str], ...] = (
     ("canonicalize", canonicalize.run, "one spelling per meaning"),
     ("simplify", simplify.run, "each step lowers cost"),
     ("dead_code", dead_code.run, "no node without a reader"),
+    ("contract", contract.run, "products that are only added are fused multiply-adds"),
 )
 """Name, pass, contract. Code generation follows: fuse, lower, expand_math, memory_plan, emit."""
 
@@ -48,6 +49,7 @@ ORDER: tuple[tuple[str, str, str], ...] = (
     ("inline", "canonicalize", "rules are written for ops that have no definition by others"),
     ("canonicalize", "simplify", "rules are written against canonical form"),
     ("simplify", "dead_code", "rules leave nodes without readers"),
+    ("dead_code", "contract", "a product with a dead reader would seem to have two"),
 )
 """(before, after, why), checked when this module is imported."""
 
