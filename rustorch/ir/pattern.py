@@ -19,11 +19,11 @@ from typing import Any
 
 from rustorch.errors import CompilerBug
 from rustorch.ir.builder import Builder
-from rustorch.ir.dtypes import DTYPES
+from rustorch.ir.dtypes import DTYPES, bool_
 from rustorch.ir.graph import Graph, Node, Payload, Value
 from rustorch.ir.op import REGISTRY, Trait
 from rustorch.ir.rewrite import replay
-from rustorch.ir.types import DType, Type, element
+from rustorch.ir.types import DType, Type, element, with_element
 
 Number = int | float | bool
 
@@ -197,7 +197,7 @@ def _operands_match(pattern: Call, node: Node, found: Match) -> bool:
 
 
 def emit(b: Builder, pattern: Pattern, found: Match, like: Type) -> Value:
-    """The value of a pattern, emitted; a number takes the type of its neighbours, or `like`."""
+    """The value of a pattern, emitted; a number takes the type of its neighbours (bool where it is a mask), or `like`."""
     if isinstance(pattern, Variable):
         return found[pattern]
     if isinstance(pattern, Literal):
@@ -205,8 +205,11 @@ def emit(b: Builder, pattern: Pattern, found: Match, like: Type) -> Value:
     assert isinstance(pattern, Call)
     made = [None if isinstance(p, Literal) else emit(b, p, found, like) for p in pattern.arguments]
     types = [v.type for v in made if v is not None]
-    numbers = next((t for t in reversed(types) if element(t).kind != "bool"), types[-1] if pattern.op != "select" and types else like)
-    operands = [v if v is not None else emit(b, p, found, numbers) for v, p in zip(made, pattern.arguments, strict=True)]
+    type_ = next((t for t in reversed(types) if element(t).kind != "bool"), like if pattern.op == "select" or not types else types[-1])
+    operands = []
+    for place, (value, part) in enumerate(zip(made, pattern.arguments, strict=True)):
+        is_mask = pattern.op == "select" and place == 0
+        operands.append(value if value is not None else emit(b, part, found, with_element(type_, bool_) if is_mask else type_))
     return b.emit(REGISTRY[pattern.op], operands)[0]
 
 

@@ -1,6 +1,6 @@
 """Algebra and numerical stability, as data.
 
-`ALGEBRA` keeps every bit (or says by how many ulp it may differ) on all inputs, NaN, infinities and -0.0 included, and never
+`ALGEBRA` keeps every bit (powers: to the ulp that the rule states) on all inputs, NaN, infinities and -0.0 included, and never
 costs more: so `x * 0 → 0` and `x + 0.0 → x` stand here for integers only. `STABILITY` is applied before differentiation, so
 that gradients are safe too; its right sides are the same functions of real numbers, and nearer to them in floating point.
 Each rule is proved numerically by the tests from its own text.
@@ -76,7 +76,7 @@ ALGEBRA: tuple[Rule, ...] = (
     # --- Powers
     Rule("pow-zero", o.pow(x, 0), 1, on=NUMBERS, why="NaN ** 0 is 1, as in C"),
     Rule("pow-one", o.pow(x, 1), x, on=NUMBERS),
-    Rule("pow-two", o.pow(x, 2), x * x, on=NUMBERS),
+    Rule("pow-two", o.pow(x, 2), x * x, on=NUMBERS, ulp=1, why="the product is rounded correctly, a power need not be"),
     Rule("pow-three", o.pow(x, 3), x * x * x, on=FLOATS, ulp=2, why="two roundings of half an ulp, the first scaled by x"),
     Rule("pow-four", o.pow(x, 4), x * x * (x * x), on=FLOATS, ulp=2, why="the square's half ulp doubles, and one more rounding"),
     Rule("pow-minus-one", o.pow(x, -1), 1 / x, on=FLOATS, ulp=1, why="the quotient is rounded correctly, a power need not be"),
