@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import CodeType
 
@@ -38,17 +39,19 @@ class Location:
 UNKNOWN = Location("<unknown>", 0, 0, "")
 
 
-def _column(code: CodeType, instruction: int) -> int:
+@lru_cache(maxsize=4096)
+def _location(code: CodeType, line: int, instruction: int) -> Location:
+    column = 0
     for index, (_, _, start, _) in enumerate(code.co_positions()):
         if index == instruction // 2:
-            return (start or 0) + 1
-    return 0
+            column = (start or 0) + 1
+            break
+    return Location(code.co_filename, line, column, code.co_qualname)
 
 
 def user_location() -> Location:
     """The innermost frame that is not ours: the user's line."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE) and frame.f_back is not None:
+    while frame.f_code.co_filename.startswith(_PACKAGE) and frame.f_back is not None:
         frame = frame.f_back
-    code = frame.f_code
-    return Location(code.co_filename, frame.f_lineno, _column(code, frame.f_lasti), code.co_qualname)
+    return _location(frame.f_code, frame.f_lineno, frame.f_lasti)
