@@ -21,10 +21,11 @@ from rustorch.ir.printer import to_text
 from rustorch.ir.types import TensorType
 from rustorch.ir.verifier import verify
 from rustorch.ops import interpret
-from rustorch.passes import canonicalize, dead_code, fold, inline, simplify, stabilize
+from rustorch.passes import canonicalize, contract, dead_code, fold, inline, simplify, stabilize
 
 PASSES: dict[str, Callable[[Graph], Graph]] = {
     "canonicalize": canonicalize.run,
+    "contract": contract.run,
     "dead_code": dead_code.run,
     "fold": fold.run,
     "inline": inline.run,
