@@ -9,6 +9,7 @@ import os
 import platform
 from pathlib import Path
 
+from rustorch.codegen.assemble import llvm_version
 from rustorch.codegen.target import host_level
 from rustorch.version import VERSION
 
@@ -37,6 +38,7 @@ def environment() -> dict[str, str | int]:
     """Versions, machine and relevant variables, by name, in the order in which they are printed."""
     found: dict[str, str | int] = {"rustorch": VERSION, "python": f"{platform.python_version()} ({platform.python_implementation()})"}
     found |= {name: package_version(name) for name in PACKAGES}
+    found["llvm"] = llvm_version()
     found |= {
         "platform": platform.platform(),
         "libc": " ".join(platform.libc_ver()).strip() or "unknown",

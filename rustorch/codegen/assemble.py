@@ -45,6 +45,13 @@ def _machine(target: Target, quick: bool) -> Any:
     return found.create_target_machine(cpu=target.cpu, features=target.features, opt=0 if quick else 2, reloc="pic", codemodel="default")
 
 
+def llvm_version() -> str:
+    """The version of LLVM inside llvmlite."""
+    import llvmlite.binding as llvm
+
+    return ".".join(map(str, llvm.llvm_version_info))
+
+
 @contextmanager
 def _parsed(text: str) -> Iterator[Any]:
     """The verified module of a text, in an LLVM context of its own: what a compile allocates goes with it."""
