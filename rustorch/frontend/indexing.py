@@ -16,7 +16,7 @@ from rustorch.frontend.movement import reshape as reshape_view
 from rustorch.frontend.operation import from_array
 from rustorch.frontend.reduction import where_op
 from rustorch.frontend.storage import check_writable, convert_to, rebind, write
-from rustorch.ir.dims import product
+from rustorch.ir.dims import Dim, Size, product
 from rustorch.ir.dtypes import bool_, i64
 from rustorch.ir.types import TensorType
 
@@ -179,6 +179,8 @@ def getitem(x: Any, index: Any) -> Any:
 def select_first(x: Any, index: int) -> Any:
     """The slice at an index of the first dimension."""
     size = x._type.shape[0]
+    if isinstance(size, Dim):
+        return basic(x, [index, *[slice(None)] * (len(x._type.shape) - 1)])
     if not -size <= index < size:
         raise DimensionError(f"index {index} is out of bounds for dimension 0 with size {size}")
     return select(x, 0, index)
@@ -188,7 +190,7 @@ def basic(x: Any, entries: list[Any]) -> Any:
     """The view of an index of ints, slices and None."""
     own = x._type.shape
     slices: list[slice] = []
-    shape: list[int] = []
+    shape: list[Size] = []
     axis = 0
     for e in entries:
         if e is None:
@@ -198,7 +200,10 @@ def basic(x: Any, entries: list[Any]) -> Any:
         if isinstance(e, slice):
             start, stop, step = _bounds(e, size)
             slices.append(slice(start, stop, step))
-            shape.append(len(range(start, stop, step)))
+            shape.append((stop - start + (step - 1)) // step)
+        elif isinstance(size, Dim):
+            place = _counted(e, size)
+            slices.append(slice(place, place + 1, 1))
         else:
             place = int(e)
             if not -size <= place < size:
@@ -210,12 +215,23 @@ def basic(x: Any, entries: list[Any]) -> Any:
     return view if view is not x and view._type.shape == tuple(shape) else reshape_view(view, tuple(shape))
 
 
-def _bounds(e: slice, size: int) -> tuple[int, int, int]:
-    e = slice(*(v if v is None else int(v) for v in (e.start, e.stop, e.step)))
-    if e.step is not None and e.step <= 0:
+def _bounds(e: slice, size: Size) -> tuple[Any, Any, int]:
+    """First place, end and step of a slice. Along a dimension without a value it is not clamped: sizes where it fits are assumed."""
+    step = 1 if e.step is None else int(e.step)
+    if step <= 0:
         raise ArgumentError("step must be greater than zero")
-    start, stop, step = e.indices(size)
+    if isinstance(size, Dim) or isinstance(e.start, Dim) or isinstance(e.stop, Dim):
+        return _counted(e.start or 0, size), size if e.stop is None else _counted(e.stop, size), step
+    first, last = (v if v is None else int(v) for v in (e.start, e.stop))
+    start, stop, step = slice(first, last, step).indices(int(size))
     return start, max(start, stop), step
+
+
+def _counted(place: Any, size: Size) -> Size:
+    """A place, counted from the end where it is negative."""
+    if isinstance(place, Dim):
+        return place
+    return int(place) + size if place < 0 else int(place)
 
 
 def split_index(x: Any, entries: list[Any]) -> tuple[Any, list[Any], list[int]]:
