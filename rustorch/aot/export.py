@@ -8,15 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rustorch.aot.conditions import checked_driver, shape_conditions
 from rustorch.aot.elf import relocatable, shared_library
 from rustorch.aot.header import c_header, exported_symbols, wrapper_text
 from rustorch.aot.package import ExportedFunction, save
+from rustorch.aot.sizes import symbols
+from rustorch.aot.trace import Named, named_graph, trace_types
 from rustorch.artifact import ArgSpec
 from rustorch.autodiff import jvp, vjp
 from rustorch.compiler import generate_code, lowered, native_target, one_object
 from rustorch.errors import ArgumentError, Unsupported, compose
-from rustorch.frontend.trace import trace_types
-from rustorch.ir.graph import Graph
+from rustorch.ir.graph import Graph, Value
 from rustorch.ir.printer import to_text
 from rustorch.ir.types import TensorType
 
@@ -31,7 +33,9 @@ class Exported:
     library: bytes
     header: str
     graph: str
+    """Text of the function's graph."""
     level: str
+    """The instruction set level that it was compiled for: `v2`, `v3` or `v4`."""
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write `lib<name>.so`, `<name>.o`, `<name>.h`, `<name>.ir` and `manifest.json` into a folder (or one `.rta` file)."""
@@ -46,38 +50,13 @@ class Exported:
             level=self.level,
         )
 
-
-@dataclass(frozen=True)
-class Derivative:
-    """One kind of exported function: its graph, and the names of its outputs and of the inputs that it adds."""
-
-    graph: Callable[[Graph, Sequence[int]], Graph]
-    results: Callable[[Sequence[str], Sequence[str]], list[str]]
-    """Output names from the names of the primal outputs and of the inputs differentiated for."""
-    added: str = ""
-    """Prefix of the inputs that come after the function's own: tangents or cotangents."""
-
-
-def _hvp(graph: Graph, wrt: Sequence[int]) -> Graph:
-    """Hessian-vector products: the tangents of the gradients."""
-    gradients = vjp.grad(graph, wrt)
-    pushed = jvp.jvp(gradients, wrt)
-    return Graph(f"{graph.name}.hvp", pushed.inputs, pushed.nodes, pushed.outputs[len(wrt) :])
-
-
-DERIVATIVES: Mapping[str, Derivative] = {
-    "value": Derivative(lambda graph, wrt: graph, lambda outputs, wrt: list(outputs)),
-    "grad": Derivative(vjp.grad, lambda outputs, wrt: [f"grad_{x}" for x in wrt]),
-    "value_and_grad": Derivative(vjp.value_and_grad, lambda outputs, wrt: [*outputs, *(f"grad_{x}" for x in wrt)]),
-    "jvp": Derivative(jvp.jvp, lambda outputs, wrt: [*outputs, *(f"tangent_{y}" for y in outputs)], "tangent"),
-    "vjp": Derivative(vjp.vjp, lambda outputs, wrt: [*outputs, *(f"cotangent_{x}" for x in wrt)], "cotangent"),
-    "hvp": Derivative(_hvp, lambda outputs, wrt: [f"hvp_{x}" for x in wrt], "tangent"),
-}
+    def __repr__(self) -> str:
+        return f"<exported {self.name}: {', '.join(one.name for one in self.functions)} for x86-64-{self.level}>"
 
 
 def export(
     function: Callable[..., Any] | Graph,
-    types: Mapping[str, TensorType] | None = None,
+    types: Mapping[str, Any] | None = None,
     derivatives: Sequence[str] = ("value",),
     *,
     wrt: Sequence[str] | None = None,
@@ -87,37 +66,135 @@ def export(
     """Compile a function and its derivatives for C.
 
     `types` gives the type of each argument by its name: `{"x": rustorch.f64["n", 3]}`; a quoted size is a dimension that
-    the C caller chooses. `derivatives` are out of `value`, `grad`, `value_and_grad`, `jvp`, `vjp`, `hvp`, for the arguments
-    named by `wrt` (all floating-point ones unless given). `isa` is the instruction set level: `host`, `v2` (runs everywhere),
-    `v3` or `v4`.
+    the C caller chooses (at least 1). Containers of types are taken, too: their leaves become arguments named by their path.
+    Tensors that the function takes from outside become constants of the library. A graph brings its own types.
+
+    `derivatives` are out of `value`, `grad`, `value_and_grad`, `jvp`, `vjp`, `hvp`, for the arguments named by `wrt` (all
+    floating-point ones unless given). `grad`, `value_and_grad` and `hvp` ask for a first result that is one number. `isa` is the
+    instruction set level: `host`, `v2` (runs on every x86-64 processor since 2009), `v3` or `v4`.
 
         exported = rustorch.aot.export(f, {"x": rustorch.f64["n", 3]}, derivatives=["value", "value_and_grad"], name="f")
-        exported.save("out")            # out/f.h, out/libf.so, out/f.o
+        exported.save("out")            # out/f.h, out/libf.so, out/f.o, out/f.ir, out/manifest.json
     """
-    graph = function if isinstance(function, Graph) else trace_types(function, types or {})
-    name = name or (graph.name if graph.name.isidentifier() else "f")
-    if not name.isidentifier():
-        raise ArgumentError(f"export: the name must be a C identifier, not {name!r}")
-    unknown = [kind for kind in derivatives if kind not in DERIVATIVES]
-    if unknown or not derivatives:
+    kinds = _kinds(derivatives)
+    named = named_graph(function) if isinstance(function, Graph) else trace_types(function, types or {})
+    name = name or (named.graph.name if _is_c_name(named.graph.name) else "f")
+    if not _is_c_name(name):
+        raise ArgumentError(compose("export: the name is part of C names, so it is a C identifier", f"found {name!r}"))
+    _check_dims(named)
+    wanted = _places(named, wrt)
+    if not wanted and kinds != ["value"]:
+        raise ArgumentError(compose("export: derivatives are taken for floating-point arguments", f"{name} has none"))
+    return _Export(named, name, wanted, isa).run(kinds)
+
+
+# --- What is asked for ------------------------------------------------------------------------------------------------
+
+
+def _kinds(derivatives: Sequence[str]) -> list[str]:
+    """The derivatives by name, each once."""
+    asked = [derivatives] if isinstance(derivatives, str) else list(dict.fromkeys(derivatives))
+    unknown = [kind for kind in asked if kind not in DERIVATIVES]
+    if unknown or not asked:
         found = f"found {unknown[0]!r}" if unknown else "found none"
-        raise Unsupported(compose("export: derivatives are named by a list of kinds", found, todo=f"Choose from {', '.join(DERIVATIVES)}."))
-    return _Export(graph, name, _places(graph, wrt), isa).run(list(dict.fromkeys(derivatives)))
+        todo = f"Choose from {', '.join(DERIVATIVES)}."
+        raise Unsupported(compose("export: `derivatives` is a list of kinds", found, todo=todo))
+    return asked
 
 
-def _places(graph: Graph, wrt: Sequence[str] | None) -> list[int]:
-    names = [v.hint for v in graph.inputs]
+def _is_c_name(name: str) -> bool:
+    return name.isascii() and name.isidentifier()
+
+
+def _check_dims(named: Named) -> None:
+    """Refuse dimensions that the shapes of the arguments do not determine, one size after the other."""
+    sizes = [str(size) for value in named.graph.inputs for size in _tensor(value).shape]
+    names = dict.fromkeys(name for value in named.graph.inputs for name in _tensor(value).symbols())
+    known: set[str] = set()
+    while found := {name for size in sizes for name in [symbols(size) - known] if len(name) == 1}:
+        known |= frozenset.union(*found)
+    if missing := [name for name in names if name not in known]:
+        types = ", ".join(f"{name}: {v.type}" for name, v in zip(named.inputs, named.graph.inputs, strict=True))
+        raise ArgumentError(
+            compose(
+                f"export: the shapes of the arguments do not determine {', '.join(missing)}",
+                f"the arguments are {types}",
+                todo="Give each dimension an axis of its own length somewhere, or an argument that has one.",
+            )
+        )
+
+
+def _places(named: Named, wrt: Sequence[str] | None) -> list[int]:
+    """The inputs to differentiate for: all floating-point ones, or those that `wrt` names, by argument or by leaf."""
+    inputs = named.graph.inputs
     if wrt is None:
-        return [k for k, v in enumerate(graph.inputs) if isinstance(v.type, TensorType) and v.type.dtype.is_floating_point]
-    for asked in wrt:
-        if asked not in names:
-            raise ArgumentError(compose(f"export: wrt names no argument {asked!r}", todo=f"The arguments are {', '.join(names)}."))
-    return [names.index(asked) for asked in wrt]
+        return [k for k, v in enumerate(inputs) if _tensor(v).dtype.is_floating_point]
+    leaves = {**{name: [k] for k, name in enumerate(named.inputs)}, **named.arguments}
+    asked = [wrt] if isinstance(wrt, str) else list(wrt)
+    for one in asked:
+        if one not in leaves:
+            raise ArgumentError(compose(f"export: wrt names no argument {one!r}", todo=f"The arguments are {', '.join(leaves)}."))
+    return list(dict.fromkeys(k for one in asked for k in leaves[one]))
+
+
+def _tensor(value: Value) -> TensorType:
+    assert isinstance(value.type, TensorType)
+    return value.type
+
+
+# --- The kinds of functions -------------------------------------------------------------------------------------------
+
+Names = Sequence[str]
+
+
+@dataclass(frozen=True)
+class Derivative:
+    """One kind of exported function: its graph, and names for what it adds to the function's own inputs and outputs.
+
+    `inputs` and `outputs` are given the names of the differentiable outputs and of the inputs differentiated for.
+    """
+
+    graph: Callable[[Graph, Sequence[int]], Graph]
+    inputs: Callable[[Names, Names], list[str]]
+    outputs: Callable[[Names, Names], list[str]]
+    with_value: bool
+    """Whether the function's own outputs come first."""
+    doc: str
+
+
+def _hvp(graph: Graph, wrt: Sequence[int]) -> Graph:
+    """Hessian-vector products: the tangents of the gradients."""
+    pushed = jvp.jvp(vjp.grad(graph, wrt), wrt)
+    return Graph(f"{graph.name}.hvp", pushed.inputs, pushed.nodes, pushed.outputs[len(wrt) :])
+
+
+def _each(prefix: str, names: Names) -> list[str]:
+    return [f"{prefix}_{name}" for name in names]
+
+
+DERIVATIVES: Mapping[str, Derivative] = {
+    "value": Derivative(lambda graph, wrt: graph, lambda y, x: [], lambda y, x: [], True, "The value."),
+    "grad": Derivative(vjp.grad, lambda y, x: [], lambda y, x: _each("grad", x), False, "The gradient."),
+    "value_and_grad": Derivative(
+        vjp.value_and_grad, lambda y, x: [], lambda y, x: _each("grad", x), True, "The value and its gradient."
+    ),
+    "jvp": Derivative(
+        jvp.jvp, lambda y, x: _each("tangent", x), lambda y, x: _each("tangent", y), True, "The value, and its derivative along tangents."
+    ),
+    "vjp": Derivative(
+        vjp.vjp, lambda y, x: _each("cotangent", y), lambda y, x: _each("cotangent", x), True, "The value, and cotangents pulled back."
+    ),
+    "hvp": Derivative(
+        _hvp, lambda y, x: _each("tangent", x), lambda y, x: _each("hvp", x), False, "The derivative of the gradient along tangents."
+    ),
+}
 
 
 class _Export:
-    def __init__(self, graph: Graph, name: str, wrt: Sequence[int], isa: str) -> None:
-        self.graph, self.name, self.wrt, self.target = graph, name, wrt, native_target(isa)
+    """One export: every function's code goes into one object, which is linked once."""
+
+    def __init__(self, named: Named, name: str, wrt: Sequence[int], isa: str) -> None:
+        self.named, self.name, self.wrt, self.target = named, name, wrt, native_target(isa)
 
     def run(self, kinds: Sequence[str]) -> Exported:
         """Generate every function, put them into one object, link it."""
@@ -126,21 +203,27 @@ class _Export:
         wrappers: list[str] = []
         for kind in kinds:
             driver = f"{self.name}.{kind}"
-            part = generate_code(lowered(DERIVATIVES[kind].graph(self.graph, self.wrt))[-1][1], driver, self.target)
+            graph = DERIVATIVES[kind].graph(self.named.graph, self.wrt)
+            part = generate_code(lowered(graph)[-1][1], driver, self.target)
+            conditions = shape_conditions(graph, part.dims)
+            inputs, outputs = self._arguments(kind, part.inputs, part.outputs)
             function = ExportedFunction(
                 name=kind,
                 symbol=f"{self.name}_{kind}",
                 kind=kind,
                 dims=part.dims,
-                inputs=self._inputs(kind, part.inputs),
-                outputs=self._outputs(kind, part.outputs),
+                inputs=inputs,
+                outputs=outputs,
                 work_bytes=part.work_bytes,
-                doc=f"{kind} of {self.name}.",
-                checks=part.checks,
+                doc=DERIVATIVES[kind].doc,
+                checks=(*part.checks, *(condition.message for condition in conditions)),
                 least=1 if part.dims else 0,
             )
             functions.append(function)
             parts.append(part)
+            if conditions:
+                wrappers.append(checked_driver(f"{driver}.checked", driver, part.dims, conditions, len(part.checks)))
+                driver = f"{driver}.checked"
             wrappers.append(wrapper_text(function, driver))
         compiled = one_object(parts, wrappers, self.target)
         exports = exported_symbols(functions)
@@ -150,18 +233,22 @@ class _Export:
             relocatable([compiled], exports),
             shared_library([compiled], exports, f"lib{self.name}.so"),
             c_header(self.name, functions, self.target.level),
-            to_text(self.graph, locations=True),
+            to_text(self.named.graph, locations=True),
             self.target.level,
         )
 
-    def _inputs(self, kind: str, specs: Sequence[ArgSpec]) -> tuple[ArgSpec, ...]:
-        added = specs[len(self.graph.inputs) :]
-        prefix = DERIVATIVES[kind].added
-        named = [replace(s, name=f"{prefix}_{k}" if len(added) > 1 else prefix) for k, s in enumerate(added)]
-        return (*specs[: len(self.graph.inputs)], *named)
+    def _arguments(
+        self, kind: str, inputs: Sequence[ArgSpec], outputs: Sequence[ArgSpec]
+    ) -> tuple[tuple[ArgSpec, ...], tuple[ArgSpec, ...]]:
+        """The inputs and outputs of a function under their names."""
+        derivative = DERIVATIVES[kind]
+        own = self.named.outputs
+        smooth = [name for name, v in zip(own, self.named.graph.outputs, strict=True) if _tensor(v).dtype.is_floating_point]
+        wrt = [self.named.inputs[k] for k in self.wrt]
+        given = [*self.named.inputs, *derivative.inputs(smooth, wrt)]
+        found = [*(own if derivative.with_value else ()), *derivative.outputs(smooth, wrt)]
+        return _renamed(inputs, given), _renamed(outputs, found)
 
-    def _outputs(self, kind: str, specs: Sequence[ArgSpec]) -> tuple[ArgSpec, ...]:
-        primal = ["value"] if len(self.graph.outputs) == 1 else [f"value_{k}" for k in range(len(self.graph.outputs))]
-        wrt = [self.graph.inputs[k].hint or f"x{k}" for k in self.wrt]
-        names = DERIVATIVES[kind].results(primal, wrt)
-        return tuple(replace(s, name=n) for s, n in zip(specs, names, strict=True))
+
+def _renamed(specs: Sequence[ArgSpec], names: Names) -> tuple[ArgSpec, ...]:
+    return tuple(replace(spec, name=name) for spec, name in zip(specs, names, strict=True))
