@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rustorch.aot import load as load_module
 from rustorch.aot.load import LEVEL_FLAGS, Library, host_level, load
 from rustorch.aot.package import ExportedFunction
 from rustorch.artifact import ArgSpec
@@ -287,13 +286,13 @@ def test_the_compiler_and_the_loader_agree_on_levels() -> None:
 
 
 def test_a_higher_level_than_the_machine_s_is_refused(demo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load_module, "host_level", lambda: "v2")
+    monkeypatch.setattr(sys.modules[load.__module__], "host_level", lambda: "v2")
     load(demo.save(tmp_path / "low", level="v2"))
     with pytest.raises(Unsupported, match=r"compiled for x86-64-v3\n  this machine reaches x86-64-v2\n  Export it for a lower level"):
         load(demo.save(tmp_path / "high", level="v3"))
     with pytest.raises(Unsupported, match="compiled for an unknown instruction set level 'v9'"):
         load(demo.save(tmp_path / "odd", level="v9"))
-    monkeypatch.setattr(load_module, "host_level", lambda: "")
+    monkeypatch.setattr(sys.modules[load.__module__], "host_level", lambda: "")
     with pytest.raises(Unsupported, match="cpuinfo shows no x86-64 level"):
         load(tmp_path / "low")
 
