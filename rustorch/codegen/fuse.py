@@ -59,7 +59,7 @@ class Step:
     reason: str = ""
     """Why this step is not part of an earlier one."""
     bases: set[Value] = field(default_factory=set)
-    """What the step reads: members and memory."""
+    """What the step reads: members and memory, single numbers left out."""
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -131,6 +131,7 @@ class _Fuser:
                 self._copy(node)
             else:
                 self._join(node)
+        self._merge()
         self._write_outputs()
         self._write_crossing()
         self.plan.steps = _ordered(self.plan.steps)
@@ -280,12 +281,67 @@ class _Fuser:
             return follows(seen.reads, base_shape, axes)
         return level == "full" and follows(seen.reads, base_shape, reader)
 
+    # --- merging ------------------------------------------------------------------------------------------------------
+
+    def _merge(self) -> None:
+        """Join kernels of one space that read the same things, or one the other, and that came apart in the order of nodes."""
+        place = {node: i for i, node in enumerate(self.nodes)}
+        readers = dict.fromkeys(self.plan.steps, 0)
+        for step in self.plan.steps:
+            for other in self.plan.steps:
+                if step.needs >> other.index & 1:
+                    readers[other] |= 1 << step.index
+        for step in list(self.plan.steps):
+            if step.kind != "kernel" or step.stores or not step.nodes:
+                continue
+            earlier = {home: None for home in map(self.home.get, step.bases) if home is not None and home is not step}
+            earlier |= {other: None for other in self.by_space.get(step.shape, [])[-CANDIDATES:] if not other.bases.isdisjoint(step.bases)}
+            for other in sorted(earlier, key=lambda s: -s.index):
+                if other.index < step.index and self._can_merge(other, step, readers):
+                    self._merge_into(other, step, place, readers)
+                    break
+
+    def _can_merge(self, first: Step, second: Step, readers: dict[Step, int]) -> bool:
+        if first.kind != "kernel" or first.stores or first.shape != second.shape:
+            return False
+        if len(first.nodes) + len(second.nodes) > MAX_NODES or (first.reduced and second.reduced and first.reduced != second.reduced):
+            return False
+        own = ~(1 << first.index | 1 << second.index)
+        if (second.needs & readers[first] | first.needs & readers[second]) & own:
+            return False  # a path leads out and back
+        merged = Step(-1, "kernel", first.shape, first.reduced | second.reduced)
+        for node in (*first.nodes, *second.nodes):
+            level = "kept" if not node.op.has(Trait.REDUCTION) and is_kept(merged, node.result) else "full"
+            for operand in node.operands:
+                seen = self.plan.view(operand)
+                if self.home.get(seen.base) in (first, second) and not self._linked(merged, seen, operand, level):
+                    return False
+        return True
+
+    def _merge_into(self, first: Step, second: Step, place: dict[Node, int], readers: dict[Step, int]) -> None:
+        first.nodes = sorted((*first.nodes, *second.nodes), key=place.__getitem__)
+        first.reduced |= second.reduced
+        first.bases |= second.bases
+        for node in second.nodes:
+            self.home.update(dict.fromkeys(node.results, first))
+        own = 1 << first.index | 1 << second.index
+        first.needs = (first.needs | second.needs) & ~own
+        readers[first] = (readers[first] | readers[second]) & ~own
+        for step in self.plan.steps:
+            if step.needs & own:
+                step.needs = (step.needs | 1 << first.index | first.needs) & ~(1 << second.index)
+            if first.needs >> step.index & 1:
+                readers[step] = (readers[step] | 1 << first.index | readers[first]) & ~(1 << second.index)
+        self.plan.steps.remove(second)
+        self.by_space[second.shape].remove(second)
+
     # --- dependences --------------------------------------------------------------------------------------------------
 
     def _depend(self, step: Step, operands: Iterable[Value]) -> None:
         for operand in operands:
             base = self.plan.view(operand).base
-            step.bases.add(base)
+            if squeeze(tensor(base).shape):
+                step.bases.add(base)
             home = self.home.get(base)
             if home is not None and home is not step:
                 self._add_needs(step, home)

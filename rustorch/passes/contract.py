@@ -28,12 +28,13 @@ def run(graph: Graph, log: Log | None = None) -> Graph:
     for node in graph.nodes:
         if node.op.name not in ("add", "sub") or element(node.results[0].type).kind != "float":
             continue
+        if node.operands[0] is node.operands[1]:
+            continue
         for place, operand in enumerate(node.operands):
             product = made.get(operand)
             if product is not None and product.op.name == "mul" and len(read[operand]) == 1 and operand not in returned:
-                if node.operands[0] is not node.operands[1]:
-                    products[node] = (product, place)
-                    break
+                products[node] = (product, place)
+                break
     if not products:
         return graph
     gone = {product for product, _ in products.values()}
@@ -51,7 +52,7 @@ def run(graph: Graph, log: Log | None = None) -> Graph:
         other = operands[1 - place]
         if node.op.name == "sub":
             if place == 1:
-                x = b.neg(x)
+                x, y = _negated(b, x, y)
             else:
                 other = b.neg(other)
         result: Value = b.fma(x, y, other)
@@ -60,3 +61,12 @@ def run(graph: Graph, log: Log | None = None) -> Graph:
         return (result,)
 
     return replay(graph, visit)
+
+
+def _negated(b: Builder, x: Value, y: Value) -> tuple[Value, Value]:
+    """Two factors of -(x y). Of a broadcast one, what is broadcast is negated."""
+    for first, second in ((x, y), (y, x)):
+        node = b.producer(first)
+        if node is not None and node.op.name == "broadcast_to":
+            return b.broadcast_to(b.neg(node.operands[0]), **node.attrs), second
+    return b.neg(x), y
