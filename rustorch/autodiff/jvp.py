@@ -1,4 +1,16 @@
-"""Forward mode: tangents flow along with the values, as nodes of the same graph."""
+"""Forward mode: tangents flow along with the values, as nodes of the same graph.
+
+    func @f(%x: f32[]) -> f32[] {
+      %0 = exp %x : f32[]
+      return %0
+    }
+    // becomes
+    func @f.jvp(%x: f32[], %t_x: f32[]) -> (f32[], f32[]) {
+      %0 = exp %x : f32[]
+      %1 = mul %t_x, %0 : f32[]
+      return %0, %1
+    }
+"""
 
 from __future__ import annotations
 

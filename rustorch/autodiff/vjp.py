@@ -1,12 +1,19 @@
 """Reverse mode: cotangents flow from outputs back to inputs, as nodes of the same graph.
 
 `pullback` appends the backward nodes to a builder that already holds the forward ones, so value numbering shares what the
-two have in common, and the result can be differentiated again. `vjp`, `value_and_grad` and `grad` make joint graphs with it.
+two have in common, and the result can be differentiated again. `vjp`, `value_and_grad` and `grad` make joint graphs with it:
 
-    func @f(%x: f32[4]) -> f32[] {                 func @f.value_and_grad(%x: f32[4]) -> (f32[], f32[4]) {
-      %0 = mul %x, %x : f32[4]                       %0 = mul %x, %x : f32[4]
-      %1 = reduce_sum %0 {axes = [0]} : f32[]        %1 = reduce_sum %0 {axes = [0]} : f32[]
-      return %1                                      ...
+    func @f(%x: f32[]) -> f32[] {
+      %0 = tanh %x : f32[]
+      return %0
+    }
+    // becomes
+    func @f.value_and_grad(%x: f32[]) -> (f32[], f32[]) {
+      %0 = tanh %x : f32[]
+      %1 = mul %0, %0 : f32[]
+      %2 = sub 1.0, %1 : f32[]
+      %3 = mul 1.0, %2 : f32[]
+      return %0, %3
     }
 """
 

@@ -1,8 +1,16 @@
 """One spelling per meaning: constants on the right, no movement that moves nothing, successive movements joined.
 
-    %0 = transpose %x {perm = [1, 0]} : f32[3, 2]
-    %1 = transpose %0 {perm = [1, 0]} : f32[2, 3]
-    %2 = add 1.0, %1 : f32[2, 3]                         →        %0 = add %x, 1.0 : f32[2, 3]
+    func @f(%x: f32[2, 3]) -> f32[2, 3] {
+      %0 = transpose %x {perm = [1, 0]} : f32[3, 2]
+      %1 = transpose %0 {perm = [1, 0]} : f32[2, 3]
+      %2 = add 1.0, %1 : f32[2, 3]
+      return %2
+    }
+    // becomes
+    func @f(%x: f32[2, 3]) -> f32[2, 3] {
+      %0 = add %x, 1.0 : f32[2, 3]
+      return %0
+    }
 """
 
 from __future__ import annotations

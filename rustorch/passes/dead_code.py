@@ -1,9 +1,14 @@
 """No node without a reader.
 
-    func @f(%x: f32[4]) -> f32[4] {        func @f(%x: f32[4]) -> f32[4] {
-      %0 = exp %x : f32[4]                   %0 = neg %x : f32[4]
-      %1 = neg %x : f32[4]                   return %0
-      return %1                            }
+    func @f(%x: f32[4]) -> f32[4] {
+      %0 = exp %x : f32[4]
+      %1 = neg %x : f32[4]
+      return %1
+    }
+    // becomes
+    func @f(%x: f32[4]) -> f32[4] {
+      %0 = neg %x : f32[4]
+      return %0
     }
 """
 

@@ -2,9 +2,17 @@
 
 A node on numbers repeated over a shape gives such a number again; a node on small arrays (64 elements) an array.
 
-    %0 = const 2.0 : f32[n]
-    %1 = const 3.0 : f32[n]
-    %2 = mul %0, %1 : f32[n]        →        %2 = const 6.0 : f32[n]
+    func @f(%x: f32[n]) -> f32[n] {
+      %0 = const 2.0 : f32[n]
+      %1 = mul %0, 3.0 : f32[n]
+      %2 = add %x, %1 : f32[n]
+      return %2
+    }
+    // becomes
+    func @f(%x: f32[n]) -> f32[n] {
+      %0 = add %x, 6.0 : f32[n]
+      return %0
+    }
 """
 
 from __future__ import annotations

@@ -2,7 +2,15 @@
 
 After this pass no node is left that code generation cannot lower; `detach` is gone too, so it runs after differentiation.
 
-    %0 = square %x : f32[4]        →        %0 = mul %x, %x : f32[4]
+    func @f(%x: f32[4]) -> f32[4] {
+      %0 = square %x : f32[4]
+      return %0
+    }
+    // becomes
+    func @f(%x: f32[4]) -> f32[4] {
+      %0 = mul %x, %x : f32[4]
+      return %0
+    }
 """
 
 from __future__ import annotations

@@ -3,8 +3,16 @@
 Every new node is tried against all rules before it is emitted, and so is what a rule makes of it; so one replay ends with
 nothing left to do, and running the pass again changes nothing. The algebra is `ALGEBRA` in `ops/rules.py`.
 
-    %0 = add %x, %x : f32[4]
-    %1 = mul %0, 1.0 : f32[4]        →        %0 = mul %x, 2.0 : f32[4]
+    func @f(%x: f32[4]) -> f32[4] {
+      %0 = add %x, %x : f32[4]
+      %1 = mul %0, 1.0 : f32[4]
+      return %1
+    }
+    // becomes
+    func @f(%x: f32[4]) -> f32[4] {
+      %0 = mul %x, 2.0 : f32[4]
+      return %0
+    }
 """
 
 from __future__ import annotations

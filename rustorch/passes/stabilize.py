@@ -2,8 +2,16 @@
 
 Runs before differentiation, so that derivatives are safe too. The rules are `STABILITY` in `ops/rules.py`.
 
-    %0 = add %x, 1.0 : f32[4]
-    %1 = log %0 : f32[4]            →        %0 = log1p %x : f32[4]
+    func @f(%x: f32[4]) -> f32[4] {
+      %0 = add %x, 1.0 : f32[4]
+      %1 = log %0 : f32[4]
+      return %1
+    }
+    // becomes
+    func @f(%x: f32[4]) -> f32[4] {
+      %0 = log1p %x : f32[4]
+      return %0
+    }
 """
 
 from __future__ import annotations
