@@ -204,6 +204,11 @@ def average(b: Builder, x: Value, dim: int | Sequence[int] | None = None, keepdi
             )
         )
     total = reduce(b, "sum", x, dim, keepdim)
+    sizes = tuple(shape_of(x)[a] for a in axes_of(dim, len(shape_of(x))))
+    if isinstance(dims.product(sizes), dims.Dim):  # known at run time: the sum of as many ones
+        ones = broadcast_to(b, b.const(1, TensorType(dtype_of(x), ())), sizes)
+        quotient: Value = b.div(total, broadcast_to(b, reduce(b, "sum", ones), shape_of(total)))
+        return quotient
     size = count(x, dim)
     mean: Value = b.div(total, float(size)) if size else b.mul(total, float("nan"))
     return mean

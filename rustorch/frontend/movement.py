@@ -17,7 +17,7 @@ from rustorch.frontend.emission import Builder, Shape, Value, axes_of, axis_of, 
 from rustorch.frontend.emission import reshape as reshaped
 from rustorch.frontend.state import local
 from rustorch.frontend.storage import link
-from rustorch.ir.dims import product
+from rustorch.ir.dims import Dim, product
 from rustorch.ir.dtypes import bool_, i64
 from rustorch.ir.types import TensorType
 
@@ -25,22 +25,22 @@ from rustorch.ir.types import TensorType
 
 
 @operation(name="reshape")
-def reshape_op(b: Builder, input: Value, shape: tuple[int, ...]) -> Value:
+def reshape_op(b: Builder, input: Value, shape: Shape) -> Value:
     """The elements in another shape; one size may be -1."""
     return reshaped(b, input, whole_shape(shape_of(input), shape))
 
 
-def whole_shape(own: Shape, asked: tuple[int, ...]) -> Shape:
+def whole_shape(own: Shape, asked: Shape) -> Shape:
     """The asked shape with its -1 worked out."""
     for size in asked:
-        if not isinstance(size, int) or size < -1:
+        if isinstance(size, int) and size < -1:
             raise ShapeError(f"invalid shape dimension {size}")
     total = product(own)
     if -1 in asked:
         rest = product(tuple(s for s in asked if s != -1))
         if asked.count(-1) > 1:
             raise ShapeError("only one dimension can be inferred")
-        if rest and isinstance(total, int) and isinstance(rest, int) and total % rest == 0:
+        if rest and (total % rest if isinstance(total, int) and isinstance(rest, int) else total - total // rest * rest) == 0:
             return tuple(total // rest if s == -1 else s for s in asked)
     elif product(asked) == total:
         return asked
@@ -209,10 +209,10 @@ def reshape(input: Any, *shape: Any) -> Any:
 view = reshape
 
 
-def sizes_from(given: tuple[Any, ...]) -> tuple[int, ...]:
-    """Sizes that were given one by one or as one sequence."""
-    sizes = given[0] if len(given) == 1 and not isinstance(given[0], (int, np.integer, TensorBase)) else given
-    return tuple(size if type(size) is int else _index(size) for size in sizes)
+def sizes_from(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Sizes that were given one by one or as one sequence: ints, or sizes without a value yet."""
+    sizes = given[0] if len(given) == 1 and not isinstance(given[0], (int, np.integer, TensorBase, Dim)) else given
+    return tuple(size if type(size) is int or type(size) is Dim else _index(size) for size in sizes)
 
 
 def _index(size: Any) -> int:
@@ -286,7 +286,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
         raise ArgumentError("flatten() has invalid args: start_dim cannot come after end_dim")
     if not own:
         return reshape(input, (1,))
-    return reshape(input, (*own[:first], _number(own[first : last + 1]), *own[last + 1 :]))
+    return reshape(input, (*own[:first], product(own[first : last + 1]), *own[last + 1 :]))
 
 
 def unflatten(input: Any, dim: int, sizes: tuple[int, ...]) -> Any:
