@@ -6,12 +6,13 @@ condition `n - 2 >= 0` is collected here, and the exported function refuses othe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
 from rustorch.aot import sizes
-from rustorch.ir.dims import Dim, Size
+from rustorch.ir.dims import Atom, Dim, Size
 from rustorch.ir.graph import Graph
 from rustorch.ir.location import UNKNOWN
 from rustorch.ir.types import TensorType
@@ -37,7 +38,7 @@ def shape_conditions(graph: Graph, dims: Sequence[str]) -> list[Condition]:
 def _assumed(graph: Graph) -> Iterator[tuple[Size, str]]:
     """Sizes that a graph takes as not negative: those of every result, and how far slices stay inside their operands."""
     for node in graph.nodes:
-        line = f" (at {node.location})" if node.location is not UNKNOWN else ""
+        line = f" (at {node.location.short})" if node.location is not UNKNOWN else ""
         for value in node.results:
             if isinstance(value.type, TensorType):
                 yield from ((size, line) for size in value.type.shape)
@@ -50,16 +51,32 @@ def _assumed(graph: Graph) -> Iterator[tuple[Size, str]]:
             yield from ((width, line) for width in (*node.attrs["low"], *node.attrs["high"]))
 
 
-def _holds(size: Dim) -> bool:
-    """Whether a size is not negative for all values of its symbols from 1 on: it is not negative at 1, and only grows from there.
+def _holds(size: Size) -> bool:
+    """Whether a size is known to be at least 0 where every symbol is at least 1."""
+    least = _least(size)
+    return least is not None and least >= 0
 
-    Opaque operations are not looked into.
-    """
-    if any(atom.kind != "symbol" for monomial, _ in size.terms for atom in monomial):
-        return False
-    constant = sum(c for monomial, c in size.terms if not monomial)
-    growing = [c for monomial, c in size.terms if monomial]
-    return all(c > 0 for c in growing) and sum(growing) + constant >= 0
+
+def _least(size: Size) -> int | None:
+    """A number that the size is never below where every symbol is at least 1; None where none is known."""
+    if isinstance(size, int):
+        return size
+    total = 0
+    for monomial, coefficient in size.terms:
+        smallest = [_least_atom(atom) for atom in monomial]
+        if any(one is None or one < 0 for one in smallest) or (monomial and coefficient < 0):
+            return None
+        total += coefficient * math.prod(one for one in smallest if one is not None)
+    return total
+
+
+def _least_atom(atom: Atom) -> int | None:
+    if atom.kind == "symbol":
+        return 1
+    left = _least(atom.left)
+    if atom.kind == "floordiv" and left is not None and isinstance(atom.right, int) and atom.right > 0:
+        return left // atom.right
+    return None
 
 
 def checked_driver(symbol: str, driver: str, dims: Sequence[str], conditions: Sequence[Condition], first: int) -> str:
