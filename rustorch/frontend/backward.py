@@ -340,6 +340,7 @@ def set_gradient(x: TensorBase, gradient: Any) -> None:
 
 def accumulate(x: TensorBase, gradient: Any, create: bool) -> None:
     """Add a gradient to `.grad`: to the same tensor, unless the sum is to be differentiable."""
+    local.segment.about_to_read_grad(x)
     if x._grad is None:
         set_gradient(x, gradient)
     elif create:

@@ -16,6 +16,7 @@ from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import become_leaf, convert_to
 from rustorch.ir.dtypes import from_numpy as dtype_from_numpy
 from rustorch.ir.dtypes import i64
+from rustorch.ir.graph import Payload
 from rustorch.ir.types import DType, TensorType
 
 
@@ -77,7 +78,18 @@ def leaf(array: Any, requires_grad: bool = False) -> Any:
     """A concrete tensor around an array of its own."""
     type_ = TensorType(dtype_from_numpy(array.dtype), array.shape)
     check_can_require(type_.dtype, requires_grad)
-    return concrete(array, type_, bool(requires_grad))
+    if local.segment.writes_memory:
+        return concrete(array, type_, bool(requires_grad))
+    made = array_op(Payload(array), type_)
+    if requires_grad:
+        become_leaf(made)
+    return made
+
+
+@operation(name="array")
+def array_op(b: Builder, elements: Payload, type: TensorType) -> Value:
+    """The elements of an array as a constant."""
+    return b.const(elements.array, type)
 
 
 def check_can_require(dtype: DType, requires_grad: bool) -> None:

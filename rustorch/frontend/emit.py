@@ -24,6 +24,7 @@
   `Value` and makes the numbers from it: `uniform(b, key, type)`, `bernoulli_mask(b, key, shape, p)`.
 """
 
+from rustorch.frontend.advance import advance, watch
 from rustorch.frontend.emission import (
     Builder,
     DType,
@@ -65,7 +66,7 @@ logsumexp = logsumexp_op.emit
 
 __all__ = [
     "Builder", "DType", "Operand", "Scalar", "Shape", "Size", "Tensor", "TensorType", "Value",
-    "as_float", "average", "axes_of", "axis_of", "bernoulli_mask", "broadcast", "broadcast_shapes", "broadcast_to", "convert", "count",
+    "advance", "as_float", "average", "axes_of", "axis_of", "bernoulli_mask", "broadcast", "broadcast_shapes", "broadcast_to", "convert", "count",
     "default_dtype", "dtype_of", "index", "keep", "logsumexp", "matmul", "operation", "promote", "random_key", "rebind", "reduce",
-    "reshape", "result_type", "shape_of", "together", "uniform", "variance",
+    "reshape", "result_type", "shape_of", "together", "uniform", "variance", "watch",
 ]  # fmt: skip

@@ -238,6 +238,12 @@ class Segment:
     def about_to_set_grad(self, x: TensorBase) -> None:
         """Take notice that the gradient of `x` is going to be another tensor."""
 
+    def about_to_read_grad(self, x: TensorBase) -> None:
+        """Take notice that the program depends on the gradient that `x` has."""
+
+    def watch(self, owner: Any, name: str) -> None:
+        """Take notice that the program depends on an attribute."""
+
     def draw(self, generator: Any, count: int) -> Any:
         """A key for the next numbers of a random generator, which is advanced."""
         array = np.array([generator.seed_number, generator.offset], np.int64)

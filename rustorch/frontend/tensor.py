@@ -150,9 +150,15 @@ class Tensor(TensorBase):
                     "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
                 )
             return self.detach().numpy()
+        self._look()
         array = self._elements()
         self._expose()
         return array
+
+    def _look(self) -> None:
+        """Refuse to look at elements while a function is traced: what is seen now would stay in the program for ever."""
+        if not local.segment.writes_memory:
+            local.segment.settle(self)
 
     def _expose(self) -> None:
         array = self._array
@@ -174,10 +180,12 @@ class Tensor(TensorBase):
         """The only element, as a Python number."""
         if self.numel() != 1:
             raise ShapeError(f"a Tensor with {self.numel()} elements cannot be converted to Scalar")
+        self._look()
         return self._elements().item()
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers."""
+        self._look()
         return self._elements().tolist()
 
     def __float__(self) -> float:
@@ -206,7 +214,12 @@ class Tensor(TensorBase):
     def __contains__(self, element: Any) -> bool:
         return bool(reduction.any(self == element))
 
+    def __str__(self) -> str:
+        self._look()
+        return repr(self)
+
     def __format__(self, spec: str) -> str:
+        self._look()
         if not self._type.shape and spec:
             return format(self.item(), spec)
         return format(repr(self), spec)
@@ -382,6 +395,7 @@ class Tensor(TensorBase):
     @property
     def grad(self) -> Any:
         """The accumulated gradient, or None."""
+        local.segment.about_to_read_grad(self)
         if self._grad is None and self._requires_grad and not is_leaf(self) and not self.retains_grad:
             warnings.warn(
                 "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be populated "

@@ -1,0 +1,391 @@
+"""`jit`: a function is traced once for each kind of arguments, compiled as a whole, and called as one native program.
+
+Arguments: tensors and arrays (in any nesting of containers) are inputs, and so are Python ints and floats, as weak 0-d tensors;
+everything else is static, and every value of it gets a program of its own. Tensors that the function takes from outside
+(parameters, an optimiser's state, a learning rate kept as a tensor) are inputs, too: their present elements are read at every
+call, and what the function does to them in place, or to their `.grad`, is written back after the program has succeeded.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rustorch.errors import ArgumentError
+from rustorch.frontend import tree
+from rustorch.frontend.backward import Call
+from rustorch.frontend.base import TensorBase, concrete, looked_into
+from rustorch.frontend.explain import journal, note
+from rustorch.frontend.operation import from_array
+from rustorch.frontend.program import Program, make_program
+from rustorch.frontend.segment import Building, Key, carrier, is_floating
+from rustorch.frontend.state import defaults, local
+from rustorch.frontend.storage import store, write
+from rustorch.frontend.trace import Outside, Output, Trace, Traced, run_traced
+from rustorch.ir.dtypes import from_numpy
+from rustorch.ir.graph import Graph, Value
+from rustorch.ir.location import user_location
+from rustorch.ir.types import TensorType
+
+Leaf = Any
+
+
+class CacheInfo(NamedTuple):
+    """How a jitted function's programs were used."""
+
+    hits: int
+    misses: int
+    currsize: int
+
+
+class Switch:
+    """Whether `jit` compiles; off, functions run as they are."""
+
+    on = True
+
+
+switch = Switch()
+
+
+class Inlined(Call):
+    """A traced function as one operation of an open segment, so that gradients flow through it."""
+
+    def __init__(self, graph: Graph, name: str, flows: Sequence[bool]) -> None:
+        super().__init__(graph, name)
+        self.flows = tuple(flows)
+
+    def build(self, building: Building, key: Key) -> tuple[Value, ...]:
+        results = super().build(building, key)
+        return tuple(v if flows else building.b.detach(v) for v, flows in zip(results, self.flows, strict=True))
+
+    def require(self, building: Building, key: Key, results: Sequence[Value]) -> list[bool]:
+        needs = building.mode and any(building.grads[n] for n in self.operands(key))
+        return [needs and flows and is_floating(v) for v, flows in zip(results, self.flows, strict=True)]
+
+
+class Entry:
+    """A traced and compiled function for one kind of arguments."""
+
+    def __init__(self, traced: Traced, name: str, keep: list[Any]) -> None:
+        self.traced, self.keep = traced, keep
+        graph = traced.graph
+        self.program: Program = make_program(graph.inputs, graph.nodes, graph.outputs, name)
+        self.types: list[TensorType] = [v.type for v in graph.outputs]  # type: ignore[misc]
+        self.flags = [(o, f._type, f._requires_grad) for o in traced.outside if isinstance(o, Outside) and (f := o.found()) is not None]
+        self.inlined = Inlined(graph, name, traced.differentiable) if any(traced.differentiable) else None
+        self.once = bool(traced.leaked)
+
+    def fits(self) -> bool:
+        """Whether what the program took from outside is still as it was: types, gradients wanted, watched attributes."""
+        for outside, type_, flag in self.flags:
+            x = outside.found()
+            if x is None or x._type is not type_ or x._requires_grad is not flag:
+                return False
+        for x, has in self.traced.guards:
+            if (x._grad is not None) is not has:
+                return False
+        return all(getattr(owner, name, None) == value for owner, name, value in self.traced.watched)
+
+    def call(self, given: list[Any]) -> Any:
+        """The function's result; `given` are the leaves that are inputs."""
+        if self.inlined is not None and local.segment.mode:
+            found = self.record(given)
+        else:
+            found = self.run(given)
+        return self.finish(found, given)
+
+    def run(self, given: list[Any]) -> list[Any]:
+        """The outputs, computed now."""
+        arrays = [_array(x) for x in given]
+        for outside in self.traced.outside:
+            if isinstance(outside, Outside):
+                x = outside.found()
+                array = x._array
+                arrays.append(array if array is not None else x._elements())
+            else:
+                generator, count = outside
+                arrays.append(np.array([generator.seed_number, generator.offset], np.int64))
+                generator.offset += count
+        results = self.program.run(arrays)
+        return [concrete(array, type_) for array, type_ in zip(results, self.types, strict=True)]
+
+    def record(self, given: list[Any]) -> list[Any]:
+        """The outputs, recorded in the open segment."""
+        assert self.inlined is not None
+        tensors = [x if isinstance(x, TensorBase) else from_array(np.array(_array(x))) for x in given]
+        for outside in self.traced.outside:
+            tensors.append(outside.found() if isinstance(outside, Outside) else local.segment.draw(*outside))
+        segment = local.segment
+        return segment.record_key(self.inlined, (self.inlined, True, *[segment.number_of(x) for x in tensors]))  # type: ignore[no-any-return]
+
+    def finish(self, found: list[Any], given: list[Any]) -> Any:
+        """Write back what the function did to tensors from outside; gives its result."""
+        traced = self.traced
+        for target, output in traced.written:
+            x = target.found() if isinstance(target, Outside) else given[target]
+            if not isinstance(x, TensorBase):
+                np.copyto(x, found[output.index]._elements())
+                continue
+            _write_back(x, found[output.index])
+        for owner, gradient in traced.grads:
+            new = found[gradient.index] if isinstance(gradient, Output) else gradient
+            if isinstance(owner, int):
+                x = given[owner]
+                if isinstance(x, TensorBase):
+                    x._grad = new if x._grad is None else x._grad + new
+            else:
+                owner._grad = new
+        for leaked, output in traced.leaked:
+            value = found[output.index]
+            leaked._array, leaked._segment, leaked._number = value._array, value._segment, value._number
+            if value._array is None:
+                value._segment.values[value._number] = leaked
+        return tree.unflatten(traced.structure, [found[x.index] if isinstance(x, Output) else x for x in traced.leaves])
+
+
+def _write_back(x: TensorBase, value: Any) -> None:
+    """Let a tensor from outside have a value that the program computed."""
+    extra = x._extra
+    if value._array is None or (extra is not None and (extra.views or extra.base is not None or looked_into(x))):
+        if extra is not None and extra.base is not None and extra.scatter is not None:
+            write(x, value)
+            return
+        store(x, value)
+    else:
+        if x._segment is not None:
+            local.segment.forget(x)
+        x._array, x._segment, x._type, x._origin = value._array, None, value._type, None
+    x._more().version += 1
+
+
+def _array(x: Any) -> Any:
+    if isinstance(x, TensorBase):
+        array = x._array
+        return array if array is not None else x._elements()
+    if isinstance(x, np.ndarray):
+        return x
+    return np.asarray(x, carrier(type(x)).numpy)
+
+
+class _Identity:
+    """An object without a hash, as a key: equal to itself only."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and self.value is other.value
+
+
+def kind_of(x: Leaf) -> Any:
+    """What of a leaf decides the program: the type of an input; a static value itself."""
+    if isinstance(x, TensorBase):
+        return (x._type, x._requires_grad)
+    if isinstance(x, np.ndarray) and x.dtype != object:
+        return (TensorType(from_numpy(x.dtype), x.shape), False)
+    cls = type(x)
+    if cls is float or cls is int:
+        return cls
+    if isinstance(x, np.generic):
+        return (TensorType(from_numpy(x.dtype), ()), False)
+    try:
+        hash(x)
+    except TypeError:
+        return ("static", _Identity(x))
+    return ("static", cls, x)
+
+
+def is_static(kind: Any) -> bool:
+    """Whether a leaf of this kind is no input."""
+    return isinstance(kind, tuple) and kind[0] == "static"
+
+
+class JitFunction:
+    """A function that `jit` compiles. It is called as the function is."""
+
+    def __init__(
+        self, function: Callable[..., Any], static_argnums: Sequence[int], static_argnames: Sequence[str], donate: Sequence[int]
+    ) -> None:
+        functools.update_wrapper(self, function, updated=())
+        self.function = function
+        self.static_argnums, self.static_argnames, self.donate = frozenset(static_argnums), frozenset(static_argnames), tuple(donate)
+        self._cache: dict[Any, list[Entry]] = {}
+        self._lock = threading.RLock()
+        self._hits = self._misses = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        segment = local.segment
+        if not segment.writes_memory or not switch.on:
+            return self.function(*args, **kwargs)
+        leaves, structure = self._flatten(args, kwargs)
+        kinds = tuple(map(kind_of, leaves))
+        key = (structure, kinds, segment.mode, defaults.dtype)
+        for entry in self._cache.get(key, ()):
+            if entry.fits():
+                self._hits += 1
+                break
+        else:
+            entry = self._make(key, leaves, structure, kinds)
+        return entry.call([x for x, kind in zip(leaves, kinds, strict=True) if not is_static(kind)])
+
+    def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], tree.Structure]:
+        if self.static_argnums or self.static_argnames:
+            args = tuple(_Static(x) if i in self._static_places(args) else x for i, x in enumerate(args))
+            kwargs = {n: _Static(x) if n in self.static_argnames else x for n, x in kwargs.items()}
+        if len(kwargs) > 1:
+            kwargs = dict(sorted(kwargs.items()))
+        return tree.flatten((args, kwargs))
+
+    def _static_places(self, args: tuple[Any, ...]) -> set[int]:
+        places = {i % len(args) for i in self.static_argnums if -len(args) <= i < len(args)}
+        if self.static_argnames:
+            names = list(inspect.signature(self.function).parameters)
+            places |= {names.index(n) for n in self.static_argnames if n in names}
+        return places
+
+    def _make(self, key: Any, leaves: list[Any], structure: tree.Structure, kinds: tuple[Any, ...]) -> Entry:
+        with self._lock:
+            self._misses += 1
+            entries = self._cache.setdefault(key, [])
+            why = "its first call" if not self._cache or len(self._cache) == 1 and not entries else "arguments of a new kind"
+            if entries:
+                why = "what it takes from outside has changed"
+            note(f"traced {self._name()}", user_location(), why)
+            journal.traces += 1
+            entry = Entry(self._trace(leaves, structure, kinds, key[2]), self._name(), list(leaves) if _has_identity(kinds) else [])
+            if entry.once:
+                note(f"{self._name()} will be traced again", user_location(), "tensors that it makes outlive it")
+            else:
+                entries.append(entry)
+            return entry
+
+    def _name(self) -> str:
+        return str(getattr(self.function, "__name__", type(self.function).__name__))
+
+    def _trace(self, leaves: list[Any], structure: tree.Structure, kinds: tuple[Any, ...], mode: bool) -> Traced:
+        names = iter(_names(self.function, structure))
+
+        def begin(trace: Trace) -> list[Any]:
+            made = []
+            for kind in kinds:
+                name = next(names)
+                if kind is float or kind is int:
+                    made.append(trace.add_number(kind, name))
+                elif not is_static(kind):
+                    made.append(trace.add_argument(*kind, name))
+            return made
+
+        def call(arguments: list[Any]) -> tuple[list[Any], tree.Structure]:
+            inputs = iter(arguments)
+            full = [x if is_static(kind) else next(inputs) for x, kind in zip(leaves, kinds, strict=True)]
+            args, kwargs = tree.unflatten(structure, [x.value if isinstance(x, _Static) else x for x in full])
+            return tree.flatten(self.function(*args, **kwargs))
+
+        return run_traced(self._name(), mode, begin, call)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """The graph for these arguments, traced but not compiled."""
+        leaves, structure = self._flatten(args, kwargs)
+        return Lowered(self._trace(leaves, structure, tuple(map(kind_of, leaves)), local.segment.mode))
+
+    def cache_info(self) -> CacheInfo:
+        """How often a known program was called, how often one was made, and how many there are."""
+        return CacheInfo(self._hits, self._misses, sum(map(len, self._cache.values())))
+
+    def clear_cache(self) -> None:
+        """Forget all programs."""
+        self._cache.clear()
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.function, name)
+
+    def __repr__(self) -> str:
+        return f"<jit of {self.function!r}>"
+
+
+class _Static:
+    """A static argument on its way through `flatten`."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return hash((type(self.value), self.value))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Static) and type(self.value) is type(other.value) and bool(self.value == other.value)
+
+
+def _has_identity(kinds: tuple[Any, ...]) -> bool:
+    return any(is_static(k) and isinstance(k[-1], _Identity) for k in kinds)
+
+
+def _names(function: Any, structure: tree.Structure) -> list[str]:
+    """A name for each leaf of the arguments: the parameter's, with a count where it holds several."""
+    try:
+        parameters = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        parameters = []
+    args, kwargs = structure.children
+    named = [(parameters[i] if i < len(parameters) else f"a{i}", c) for i, c in enumerate(args.children)]
+    named += [(str(name), c) for name, c in zip(kwargs.more or (), kwargs.children, strict=True)]  # type: ignore[call-overload]
+    return [name if child.leaves == 1 else f"{name}_{k}" for name, child in named for k in range(child.leaves)]
+
+
+class Lowered:
+    """A traced function that is not compiled yet."""
+
+    def __init__(self, traced: Traced) -> None:
+        self.traced = traced
+        self.graph = traced.graph
+
+    def text(self) -> str:
+        """The graph as text."""
+        from rustorch.ir.printer import to_text
+
+        return to_text(self.graph)
+
+    def compile(self) -> Entry:
+        """The compiled program."""
+        return Entry(self.traced, self.graph.name, [])
+
+    def __repr__(self) -> str:
+        return self.text()
+
+
+def jit(
+    function: Callable[..., Any] | None = None,
+    *,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    donate: int | Sequence[int] = (),
+) -> Any:
+    """The function, compiled as a whole for each kind of arguments; also as a decorator, with or without arguments.
+
+    `static_argnums` and `static_argnames` make arguments part of the program: Python may decide by them. `donate` says which
+    arguments are not needed any more after a call, so that their memory may be used again.
+    """
+    if function is None:
+        return lambda f: jit(f, static_argnums=static_argnums, static_argnames=static_argnames, donate=donate)
+    if not callable(function):
+        raise ArgumentError(f"jit takes a function or a Module, not {type(function).__name__}")
+    nums = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    return JitFunction(function, nums, names, (donate,) if isinstance(donate, int) else tuple(donate))

@@ -1,0 +1,354 @@
+"""Tracing: a Python function runs once, on tensors that stand for values of a graph.
+
+While a trace is open, operations go into its graph. Tensors from outside become inputs when they are first used; what the
+function does to them in place, or to their `.grad`, is undone at the end and becomes outputs, so that a call can write them
+back. Tensors that outlive the function without being its result (a state that an optimiser makes at its first step) are outputs,
+too, once: the next call traces anew, and finds them as tensors from outside.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass
+from sys import getrefcount
+from typing import Any
+
+from rustorch.errors import TraceError, UserError, compose
+from rustorch.frontend.backward import used_history
+from rustorch.frontend.base import TensorBase, recorded
+from rustorch.frontend.random import offset_key
+from rustorch.frontend.recorder import INPUT, NUMBER
+from rustorch.frontend.segment import GONE, LEAF, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type, value_of
+from rustorch.frontend.state import local
+from rustorch.ir.dtypes import i64
+from rustorch.ir.graph import Graph, Value
+from rustorch.ir.location import UNKNOWN, Location, user_location
+from rustorch.ir.types import TensorType
+
+Slots = tuple[Any, ...]
+
+
+class _Nowhere:
+    """Where a trace stands in the trie: nothing is known from here."""
+
+    next: dict[Any, Any] = {}  # noqa: RUF012 - stays empty
+
+
+_NOWHERE = _Nowhere()
+
+
+class Trace(Segment):
+    """The open segment while a function is traced."""
+
+    writes_memory = False
+
+    def __init__(self, name: str, mode: bool) -> None:
+        super().__init__()
+        self.name = name
+        self.at = _NOWHERE
+        self.outer: Any = None
+        self.mode = mode
+        self.building = Building()
+        self.building.mode = mode
+        self.operations: list[tuple[Primitive, Key]] = []
+        self.written: dict[int, tuple[TensorBase, Slots]] = {}
+        """By `id`: tensors from outside that were written, and their slots before."""
+        self.graded: dict[int, tuple[TensorBase, Any]] = {}
+        """By `id`: tensors from outside whose `.grad` was set, and the gradient before."""
+        self.read_grads: dict[int, tuple[TensorBase, Any]] = {}
+        """By `id`: tensors from outside whose `.grad` was looked at before it was set, and what was found."""
+        self.generators: dict[int, tuple[Any, int, int]] = {}
+        """By `id`: random generators, the number of their key, and how many numbers were drawn."""
+        self.watched: list[tuple[Any, str, Any]] = []
+        """Attributes that the program depends on, and their values."""
+
+    # --- recording ----------------------------------------------------------------------------------------------------
+
+    def number(self, x: TensorBase) -> int:
+        known = self.known.get(id(x))
+        if known is not None:
+            return known
+        if x._array is None and x._segment is not None and isinstance(x._segment, Trace) and not x._segment.is_open():
+            raise TraceError(
+                compose(
+                    "a tensor of a traced function was used after the function had ended",
+                    f"it is {x._type}",
+                    todo="Return it from the function instead of keeping it elsewhere.",
+                )
+            )
+        self.emit(INPUT, (INPUT, x._type, x._requires_grad), UNKNOWN)
+        return self.take_input(x)
+
+    def take_input(self, x: TensorBase | None) -> int:
+        """The next number, for an input."""
+        number = self.count
+        self.count += 1
+        self.values.append(GONE)
+        self.leaves.append(x)
+        if x is not None:
+            self.known[id(x)] = number
+            if x._requires_grad:
+                self.sources[number] = (x, None)
+        return number
+
+    def is_open(self) -> bool:
+        """Whether the function is still running."""
+        return any(s is self for s in open_traces())
+
+    def record(self, operation: Any, args: tuple[Any, ...]) -> Any:
+        results = self.record_key(operation, operation.key(self, args))
+        return results[0] if len(results) == 1 and not operation.plural else operation.wrap(tuple(results))
+
+    def record_key(self, operation: Primitive, key: Key) -> list[Any]:
+        values, flags = self.emit(operation, key, user_location())
+        return self.add_results([tensor_type(v) for v in values], flags)
+
+    def emit(self, operation: Primitive, key: Key, location: Location) -> tuple[list[Value], list[bool]]:
+        """Emit an operation into the graph."""
+        try:
+            values, flags = self.building.emit(operation, key, location)
+        except UserError as error:
+            located(error, location)
+            raise
+        self.operations += [(operation, key)] * len(values)
+        return values, flags
+
+    def operation_of(self, number: int) -> tuple[Primitive, Key]:
+        return self.operations[number]
+
+    def remark(self) -> Any:
+        return self.building.remark
+
+    def set_grad(self, mode: bool) -> None:
+        self.mode = self.building.mode = mode
+
+    def settle(self, tensor: TensorBase) -> None:
+        raise TraceError(
+            compose(
+                f"the elements of a tensor ({tensor._type}) were asked for while the function {self.name} is traced",
+                "a traced function has no numbers yet: `if`, `while`, float(), int(), item(), numpy() and print need them",
+                at=str(user_location()),
+                todo="Choose by rustorch.where(condition, x, y) or rustorch.cond; print with rustorch.debug.print; make an argument that "
+                "decides what the program is static (static_argnums), or leave this part out of jit.",
+            )
+        )
+
+    def about_to_write(self, x: TensorBase) -> None:
+        if x._segment is self and x._array is None:
+            return
+        self.written.setdefault(id(x), (x, (x._array, x._segment, x._number, x._type, x._requires_grad, x._origin)))
+
+    def about_to_set_grad(self, x: TensorBase) -> None:
+        if id(x) not in self.graded and not self.is_own(x):
+            self.graded[id(x)] = (x, x._grad)
+
+    def about_to_read_grad(self, x: TensorBase) -> None:
+        if id(x) not in self.graded and id(x) not in self.read_grads and not self.is_own(x):
+            self.read_grads[id(x)] = (x, x._grad)
+
+    def watch(self, owner: Any, name: str) -> None:
+        self.watched.append((owner, name, getattr(owner, name)))
+
+    def is_own(self, x: TensorBase) -> bool:
+        """Whether the tensor was made by the function, or stands for an argument."""
+        return x._segment is self and x._array is None and id(x) not in self.written
+
+    def draw(self, generator: Any, count: int) -> Any:
+        known = self.generators.get(id(generator))
+        if known is None:
+            self.emit(INPUT, (INPUT, i64[2], False), UNKNOWN)
+            number, used = self.take_input(None), 0
+        else:
+            _, number, used = known
+        self.generators[id(generator)] = (generator, number, used + count)
+        key = self.add_view(number)
+        return key if used == 0 else offset_key(key, used)
+
+    def add_view(self, number: int) -> Any:
+        """A tensor for a number that exists."""
+        return recorded(self, number, self.type_of(number), self.building.grads[number])
+
+    def type_of(self, number: int) -> TensorType:
+        """The type of a number's value."""
+        return tensor_type(value_of(self.building.ir[number]))
+
+    def add_argument(self, type_: TensorType, requires_grad: bool, name: str) -> Any:
+        """A new input, and the tensor that stands for it in the function."""
+        values, _ = self.emit(INPUT, (INPUT, type_, requires_grad), UNKNOWN)
+        values[0].hint = name
+        t = self.add_view(self.take_input(None))
+        self.values[t._number] = t
+        if requires_grad:
+            self.sources[t._number] = (t, None)
+        return t
+
+    def add_number(self, kind: type, name: str) -> Any:
+        """A new input for a Python number, and the tensor that stands for it in the function."""
+        values, _ = self.emit(NUMBER, (NUMBER, kind), UNKNOWN)
+        values[0].hint = name
+        self.building.ir[-1] = Scalar(values[0], kind)
+        t = self.add_view(self.take_input(None))
+        self.values[t._number] = t
+        return t
+
+    def undo(self) -> None:
+        """Give the tensors from outside back what they had."""
+        for x, slots in self.written.values():
+            x._array, x._segment, x._number, x._type, x._requires_grad, x._origin = slots
+        for x, gradient in self.graded.values():
+            x._grad = gradient
+
+    def alive(self) -> list[TensorBase]:
+        """Tensors recorded here that somebody besides the trace still holds."""
+        held = []
+        values = self.values
+        for number in range(len(values)):
+            t = values[number]
+            if t is not GONE and getrefcount(t) > 3 and t._number == number:
+                held.append(t)
+        return held
+
+
+def open_traces() -> list[Trace]:
+    """The traces that are open in this thread, the innermost first."""
+    found = []
+    segment = local.segment
+    while isinstance(segment, Trace):
+        found.append(segment)
+        segment = segment.outer
+    return found
+
+
+@dataclass(frozen=True)
+class Output:
+    """In the place of a tensor: which output of the graph it is."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A tensor from outside that a program reads: itself, or the gradient that it has at the time of the call."""
+
+    tensor: TensorBase
+    gradient: bool
+
+    def found(self) -> Any:
+        """The tensor now."""
+        return self.tensor._grad if self.gradient else self.tensor
+
+
+@dataclass
+class Traced:
+    """What tracing a function gave."""
+
+    name: str
+    graph: Graph
+    """Its inputs: the arguments, then what `outside` lists. Its outputs, in the order that `Output` counts."""
+    arguments: int
+    outside: list[Outside | tuple[Any, int]]
+    """The other inputs: tensors from outside, or a random generator and how many numbers are drawn."""
+    structure: Any
+    """Of the function's result."""
+    leaves: list[Any]
+    """The leaves of the result, `Output` in the place of tensors."""
+    written: list[tuple[Outside | int, Output]]
+    """Tensors that a call writes (an int: an argument), and what they become."""
+    grads: list[tuple[TensorBase | int, Any]]
+    """Tensors whose `.grad` a call sets (an int: an argument's is added to): None, a tensor from outside, or an `Output`."""
+    guards: list[tuple[TensorBase, bool]]
+    """Tensors from outside, and whether they have a gradient when the function begins."""
+    watched: list[tuple[Any, str, Any]]
+    leaked: list[tuple[TensorBase, Output]]
+    """Tensors that outlive the function."""
+    differentiable: list[bool]
+    """For each output, whether gradients can flow back through it."""
+
+
+class Outputs:
+    """The outputs of a traced graph, numbered as they are asked for."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.numbers: dict[int, int] = {}
+
+    def of(self, x: TensorBase) -> Output:
+        """The output that a tensor is."""
+        return Output(self.numbers.setdefault(self.trace.number_of(x), len(self.numbers)))
+
+
+def run_traced(name: str, mode: bool, begin: Callable[[Trace], list[Any]], call: Callable[[list[Any]], tuple[list[Any], Any]]) -> Traced:
+    """Trace `call(begin(trace))`: `begin` makes the arguments' tensors, `call` gives the leaves of the result and its structure."""
+    outer, grad_before = local.segment, local.grad
+    trace = Trace(name, mode)
+    trace.outer = outer
+    local.segment, local.grad = trace, mode
+    outputs = Outputs(trace)
+    try:
+        arguments = begin(trace)
+        first = {t._number: t for t in arguments}
+        results, structure = call(arguments)
+        leaves = [outputs.of(x) if isinstance(x, TensorBase) else x for x in results]
+        del results
+        of_gradient = {id(g): x for x, g in trace.read_grads.values() if g is not None}
+        written: list[tuple[Outside | int, Output]] = []
+        for x, _ in trace.written.values():
+            if x._segment is trace and x._array is None:
+                owner = of_gradient.get(id(x))
+                written.append((Outside(x if owner is None else owner, owner is not None), outputs.of(x)))
+        grads: list[tuple[TensorBase | int, Any]] = []
+        for x, before in trace.graded.values():
+            if x._grad is not before:
+                new = x._grad
+                grads.append((x, outputs.of(new) if isinstance(new, TensorBase) and trace.is_own(new) else new))
+        for place, (number, t) in enumerate(first.items()):
+            if t._number != number:
+                written.append((place, outputs.of(t)))
+            if t._grad is not None:
+                grads.append((place, outputs.of(t._grad)))
+        sources = list(trace.sources)
+    finally:
+        trace.undo()
+        local.segment, local.grad = outer, grad_before
+    count = len(first)
+    x = new = t = None
+    del arguments, first
+    leaked = [(held, outputs.of(held)) for held in _leaked(trace, count)]
+    building = trace.building
+    graph = building.b.build([value_of(building.ir[n]) for n in outputs.numbers], name)
+    flows = [
+        building.grads[n]
+        and trace.operations[n][0] is not LEAF  # gradients end there, inside
+        and not (trace.freed & used_history(building, [n], sources))
+        for n in outputs.numbers
+    ]
+    drawn = {number: (generator, used) for generator, number, used in trace.generators.values()}
+    inputs = [n for n, (operation, _) in enumerate(trace.operations) if operation in (INPUT, NUMBER)]
+    outside: list[Outside | tuple[Any, int]] = []
+    for number, leaf in zip(inputs[count:], trace.leaves[count:], strict=True):
+        if leaf is None:
+            outside.append(drawn[number])
+        else:
+            owner = of_gradient.get(id(leaf))
+            outside.append(Outside(leaf if owner is None else owner, owner is not None))
+    guards = [(x, g is not None) for x, g in trace.read_grads.values()]
+    return Traced(name, graph, count, outside, structure, leaves, written, grads, guards, trace.watched, leaked, flows)
+
+
+def _leaked(trace: Trace, arguments: int) -> list[TensorBase]:
+    """Tensors recorded in a trace that somebody still holds, after its own books are closed."""
+    trace.sources.clear()
+    trace.retained.clear()
+    trace.hooks.clear()
+    for number in range(arguments):
+        trace.values[number] = GONE
+    found = trace.alive()
+    if found:
+        del found
+        gc.collect()
+        found = trace.alive()
+    return found
+
+
+__all__ = ["Outside", "Output", "Trace", "Traced", "carrier", "open_traces", "run_traced"]
