@@ -174,7 +174,7 @@ class _Fuser:
     # --- steps --------------------------------------------------------------------------------------------------------
 
     def _step(self, kind: str, shape: tuple[Size, ...] = (), reason: str = "") -> Step:
-        step = Step(len(self.plan.steps), kind, shape, reason=reason)
+        step = Step(1 + max((s.index for s in self.plan.steps), default=-1), kind, shape, reason=reason)  # merging leaves gaps
         self.plan.steps.append(step)
         return step
 
