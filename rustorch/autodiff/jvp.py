@@ -20,7 +20,7 @@ from rustorch.autodiff.forms import Expansions, carries, is_followed, no_derivat
 from rustorch.errors import CompilerBug
 from rustorch.ir.builder import Builder
 from rustorch.ir.graph import Graph, Node, Value
-from rustorch.ir.op import Expanded, Linear, Multilinear, Partials, Rules, Undefined, Zero
+from rustorch.ir.op import Expanded, Linear, Multilinear, NotDifferentiable, Partials, Rules, Trait, Undefined, Zero
 from rustorch.ir.rewrite import replay_into
 
 
@@ -93,10 +93,22 @@ def _push(
                 terms.append(b.emit(node.op, [tangent if k == i else x for k, x in enumerate(operands)], attrs)[0])
         return [_sum(b, terms)]
     assert isinstance(form, Linear)
+    if _is_diagonal(node) and None in tangents:
+        terms = []
+        for transpose, tangent in zip(form.transposes, tangents, strict=True):
+            if tangent is not None and not isinstance(transpose, NotDifferentiable):
+                terms.append(transpose(b, tangent, *operands, **attrs))
+        return [_sum(b, terms)]
     moved = []
     for i, (x, tangent) in enumerate(zip(operands, tangents, strict=True)):
         moved.append(tangent if tangent is not None else b.const(0, x) if is_followed(node, i) else x)
     return b.emit(node.op, moved, attrs)
+
+
+def _is_diagonal(node: Node) -> bool:
+    """Whether the op scales elements in place: then its transpose is itself, and zeros need not be made for it to add."""
+    (result,) = node.results
+    return Trait.ELEMENTWISE in node.op.traits and all(v.type is result.type for v in node.operands if carries(v))
 
 
 def _sum(b: Builder, terms: Sequence[Value]) -> Value | None:

@@ -64,7 +64,8 @@ class Builder:
             if isinstance(value, np.ndarray):
                 payload = Payload(value.astype(dtype.numpy, copy=False))
                 return self.emit(REGISTRY["const"], (), {"value": payload, "type": type_})[0]
-        number = np.asarray(value).astype(dtype.numpy).item()
+        with np.errstate(over="ignore"):  # 1e300 is inf in f32
+            number = np.asarray(value).astype(dtype.numpy).item()
         return self.emit(REGISTRY["const"], (), {"value": number, "type": type_})[0]
 
     def build(self, outputs: Sequence[Value], name: str = "main") -> Graph:

@@ -139,10 +139,16 @@ class Dim:
         return total
 
 
+_RESERVED = frozenset("true false none nan inf buf bool i32 i64 f32 f64".split())
+"""Words that an attribute may be, beside a size."""
+
+
 def symbol(name: str) -> Dim:
     """The size named `name`."""
     if not name.isidentifier():
         raise ShapeError(f"a dimension's name must be an identifier, not {name!r}")
+    if name in _RESERVED:
+        raise ShapeError(f"a dimension cannot be called {name!r}: the word has a meaning in the text of graphs")
     return Dim({(Atom("symbol", name),): 1})
 
 

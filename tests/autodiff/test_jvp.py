@@ -10,7 +10,7 @@ import pytest
 from rustorch.autodiff.jvp import jvp, pushforward
 from rustorch.errors import CompilerBug
 from rustorch.ir.builder import Builder
-from rustorch.ir.dtypes import f32, f64, i64
+from rustorch.ir.dtypes import bool_, f32, f64, i64
 from rustorch.ir.location import Location
 from rustorch.ir.printer import to_text
 from rustorch.ir.verifier import verify
@@ -31,6 +31,14 @@ def test_tangents_ride_along() -> None:
         }
         """)
     assert to_text(verify(jvp(b.build([b.mul(b.sin(x), y)], "f"), [0]))) == expected
+
+
+def test_a_sum_with_a_constant_adds_no_zeros() -> None:
+    b = Builder()
+    x, y, m = b.input(f64[3], "x"), b.input(f64[3], "y"), b.input(bool_[3], "m")
+    values = [b.add(x, y), b.sub(y, x), b.select(m, y, x)]
+    found = pushforward(b, tuple(b.nodes), {x: x})
+    assert [found[v] for v in values] == [x, b.neg(x), b.select(m, 0.0, x)]
 
 
 def test_a_linear_op_moves_its_tangents() -> None:
