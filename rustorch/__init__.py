@@ -1,5 +1,6 @@
 """Gradients as native code: PyTorch's manners in front of one optimising compiler."""
 
+from rustorch.autograd import grad
 from rustorch.frontend.creation import (
     arange,
     as_tensor,
@@ -32,6 +33,7 @@ from rustorch.frontend.dtype import (
 )
 from rustorch.frontend.explain import explain
 from rustorch.frontend.functions import *  # noqa: F403
+from rustorch.frontend.jit import jit
 from rustorch.frontend.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from rustorch.frontend.random import (
     Generator,
@@ -52,6 +54,7 @@ from rustorch.frontend.random import (
 )
 from rustorch.frontend.recorder import sync
 from rustorch.frontend.tensor import Tensor, Variable
+from rustorch.frontend.transforms import hessian, jacfwd, jacrev, jvp, value_and_grad, vjp
 from rustorch.ir.dtypes import bool_ as bool
 from rustorch.ir.dtypes import f32, f64, i32, i64
 from rustorch.ir.dtypes import f32 as float

@@ -105,6 +105,7 @@ class Track(Primitive):
 
     def build(self, building: Building, key: Key) -> tuple[Value, ...]:
         (x,) = building.values(key[1:])
+        building.tracked.append(len(building.ir))
         return (alias(building.b, x) if self.through else building.b.detach(x),)
 
     def require(self, building: Building, key: Key, results: Sequence[Value]) -> list[bool]:
@@ -128,6 +129,8 @@ class Building:
         """How many nodes there were when each number was complete."""
         self.remark: Any = None
         """What the last operation says besides its results."""
+        self.tracked: list[int] = []
+        """Numbers at which a tensor became a leaf or a variable."""
 
     def values(self, numbers: Sequence[int]) -> list[Value]:
         """The values of some numbers."""
@@ -243,6 +246,10 @@ class Segment:
 
     def watch(self, owner: Any, name: str) -> None:
         """Take notice that the program depends on an attribute."""
+
+    def is_weak(self, x: Any) -> bool:
+        """Whether a tensor stands for a Python number."""
+        return False
 
     def draw(self, generator: Any, count: int) -> Any:
         """A key for the next numbers of a random generator, which is advanced."""

@@ -20,7 +20,8 @@ from rustorch.frontend.base import TensorBase, recorded
 from rustorch.frontend.random import offset_key
 from rustorch.frontend.recorder import INPUT, NUMBER
 from rustorch.frontend.segment import GONE, LEAF, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type, value_of
-from rustorch.frontend.state import local
+from rustorch.frontend.state import defaults, local
+from rustorch.frontend.storage import convert_to
 from rustorch.ir.dtypes import i64
 from rustorch.ir.graph import Graph, Value
 from rustorch.ir.location import UNKNOWN, Location, user_location
@@ -154,6 +155,9 @@ class Trace(Segment):
         """Whether the tensor was made by the function, or stands for an argument."""
         return x._segment is self and x._array is None and id(x) not in self.written
 
+    def is_weak(self, x: Any) -> bool:
+        return isinstance(x, TensorBase) and x._segment is self and x._array is None and isinstance(self.building.ir[x._number], Scalar)
+
     def draw(self, generator: Any, count: int) -> Any:
         known = self.generators.get(id(generator))
         if known is None:
@@ -220,6 +224,13 @@ def open_traces() -> list[Trace]:
     return found
 
 
+def watch(owner: Any, attribute: str) -> None:
+    """Say that what follows depends on an attribute: a program that is being traced is used only while its value is the same."""
+    segment = local.segment
+    if isinstance(segment, Trace):
+        segment.watched.append((owner, attribute, getattr(owner, attribute)))
+
+
 @dataclass(frozen=True)
 class Output:
     """In the place of a tensor: which output of the graph it is."""
@@ -274,7 +285,9 @@ class Outputs:
         self.numbers: dict[int, int] = {}
 
     def of(self, x: TensorBase) -> Output:
-        """The output that a tensor is."""
+        """The output that a tensor is; a Python number becomes one of the default element type."""
+        if self.trace.is_weak(x) and x._type.dtype.kind == "float":
+            x = convert_to(x, defaults.dtype)
         return Output(self.numbers.setdefault(self.trace.number_of(x), len(self.numbers)))
 
 
@@ -351,4 +364,4 @@ def _leaked(trace: Trace, arguments: int) -> list[TensorBase]:
     return found
 
 
-__all__ = ["Outside", "Output", "Trace", "Traced", "carrier", "open_traces", "run_traced"]
+__all__ = ["Outside", "Output", "Trace", "Traced", "carrier", "open_traces", "run_traced", "watch"]
