@@ -275,6 +275,9 @@ class _Fuser:
 
     def _linked(self, step: Step, seen: View, operand: Value, level: str) -> bool:
         """Whether a member can be read at the loop's own index."""
+        made = self.plan.producers[seen.base]
+        if made.operands and is_virtual(made):
+            return False  # a copy: it is read from memory, once it is all there
         base_shape, reader = tensor(seen.base).shape, real_axes(tensor(operand).shape)
         if is_kept(step, seen.base):
             axes = reader if level == "kept" else tuple(reader[k] for k in step.kept)

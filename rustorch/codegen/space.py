@@ -79,7 +79,7 @@ class Space:
         if seen.base in self.members:
             return seen.base
         node = self.plan.producers.get(seen.base)
-        if node is not None and (through or not self.plan.in_memory(seen.base)):
+        if node is not None:  # numbers and counts are made anew where they are read, in memory or not
             if node.op.name == "const" and isinstance(node.attrs["value"], (int, float, bool)):
                 return Static(node.attrs["value"], tensor(seen.base).dtype)
             if node.op.name == "iota":
