@@ -83,6 +83,9 @@ def table(kernels: Sequence[Kernel]) -> list[str]:
         numbers = (len(kernel.nodes), kernel.cost.flops + kernel.cost.transcendental, kernel.cost.read, kernel.cost.written)
         rows.append((f"@{kernel.name}", kernel.kind, over or "-", *map(count, numbers)))  # type: ignore[arg-type]
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    lines = ["  " + "  ".join(c.ljust(w) if k < 3 else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))) for row in rows]
+    lines = []
+    for row in rows:
+        cells = [c.ljust(w) if k < 3 else c.rjust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  " + "  ".join(cells))
     more = len(kernels) - ROWS
     return [*lines, f"  … {more} more"] if more > 0 else lines

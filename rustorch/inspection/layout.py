@@ -6,6 +6,7 @@ import html
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from rustorch.inspection.fused import Kernel, count
 
@@ -45,32 +46,32 @@ def layered(names: Sequence[str], arrows: Sequence[tuple[str, str]]) -> Drawing:
     for (a, _), chain in chains.items():
         for k, point in enumerate(chain[1:-1], layer[a] + 1):
             layers[k].append(point)
-    neighbours = _order(layers, chains.values())
+    neighbours = _order(layers, list(chains.values()))
     places = _places(layers, neighbours)
     width = len(layers) * (BOX[0] + GAP[0]) - GAP[0] + 40 if layers else 40
     height = max((y for _, y in places.values()), default=0) + BOX[1] / 2 + 16
     return Drawing({n: places[n] for n in names}, {ab: [places[p] for p in chain] for ab, chain in chains.items()}, width, height)
 
 
-def _order(layers: list[list[str]], chains: Sequence[Sequence[str]] | object) -> dict[str, dict[int, list[str]]]:
+def _order(layers: list[list[str]], chains: Sequence[Sequence[str]]) -> dict[str, dict[int, list[str]]]:
     """Sort each layer by the mean place of its neighbours, forth and back; gives the neighbours before (-1) and after (1)."""
     near: dict[str, dict[int, list[str]]] = defaultdict(lambda: {-1: [], 1: []})
-    for chain in chains:  # type: ignore[attr-defined]
-        for a, b in zip(chain, chain[1:], strict=False):
+    for chain in chains:
+        for a, b in pairwise(chain):
             near[a][1].append(b)
             near[b][-1].append(a)
     for sweep in range(SWEEPS):
         side = -1 if sweep % 2 == 0 else 1
         for members in layers if side < 0 else reversed(layers):
             place = {name: k for row in layers for k, name in enumerate(row)}
-            members.sort(key=lambda name: _mean([place[n] for n in near[name][side]], place[name]))  # noqa: B023
+            members.sort(key=lambda name: _mean([place[n] for n in near[name][side]], place[name]))
     return near
 
 
 def _places(layers: list[list[str]], near: dict[str, dict[int, list[str]]]) -> dict[str, Point]:
     """Coordinates: each layer as close to its neighbours' mean as the order and the gaps allow."""
     pitch = BOX[1] + GAP[1]
-    y = {name: k * pitch for row in layers for k, name in enumerate(row)}
+    y: dict[str, float] = {name: k * pitch for row in layers for k, name in enumerate(row)}
     for sweep in range(SWEEPS):
         side = -1 if sweep % 2 == 0 else 1
         for row in layers if side < 0 else layers[::-1]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rustorch.ir.analysis import dependents, live_nodes
 from rustorch.ir.graph import Graph, Node, Value
 from rustorch.ir.location import UNKNOWN, Location
 from rustorch.ir.op import Trait
@@ -46,6 +47,8 @@ class Origins:
         self.all: list[Origin] = []
         self._inputs: dict[tuple[int, str], int] = {}
         self._known: dict[tuple[Any, ...], int] = {}
+        self._places: dict[int, tuple[Location, list[int]]] = {}
+        """By identity: the locations of unmarked nodes (one object for each operation that a user wrote), and their nodes."""
 
     def mark(self, graph: Graph, stage: str) -> tuple[Graph, dict[Value, int]]:
         """The graph with marked nodes, made of the same values; and the number of each value.
@@ -83,12 +86,23 @@ class Origins:
     def _renewed(self, node: Node, stage: str, taken: set[int]) -> int:
         """The number of the node that this one was made from, where it is that node still; else a new number."""
         at = node.location
-        parents = (at.number,) if isinstance(at, Mark) else ()
-        if parents and at.number not in taken:  # type: ignore[attr-defined]
-            parent = self.all[parents[0]]
+        parents = (at.number,) if isinstance(at, Mark) else self._beside(node, stage)
+        if isinstance(at, Mark) and at.number not in taken:
+            parent = self.all[at.number]
             if (parent.op, parent.type) == (node.op.name, _type_text(node.results)):
                 return parent.number
         return self._new(node.op.name, node.results, stage, Location(at.file, at.line, at.column, at.function), parents)
+
+    def _beside(self, node: Node, stage: str) -> tuple[int, ...]:
+        """The nodes of earlier stages that have this node's location: backward nodes have that of the operation they derive."""
+        at = node.location
+        if not at.line:
+            return ()
+        numbers = self._places.setdefault(id(at), (at, []))[1]
+        if all(self.all[number].stage == stage for number in numbers):
+            numbers.append(len(self.all))
+            return ()
+        return tuple(number for number in numbers if self.all[number].stage != stage)
 
     def _new(self, op: str, results: Sequence[Value], stage: str, location: Location, parents: tuple[int, ...] = ()) -> int:
         self.all.append(Origin(len(self.all), op, _type_text(results), stage, location, parents))
@@ -109,6 +123,35 @@ class Origins:
 def number_of(node: Node) -> int | None:
     """The number that a node was marked with, directly or through the passes that made it."""
     return node.location.number if isinstance(node.location, Mark) else None
+
+
+def primal_part(graph: Graph) -> Graph:
+    """The part of a recorded program that is no derivative, nor depends on one; the whole graph where there is none.
+
+    Every operation that a user wrote has a location object of its own, and the backward nodes have that of the operation they
+    derive. So a node whose location was left behind and comes back is a backward node.
+    """
+    seen: set[int] = set()
+    current, back = 0, False
+    derived: set[Value] = set()
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        place = id(node.location)
+        if place != current:
+            current, back = place, place in seen and node.location.line > 0
+            seen.add(place)
+        if back or not derived.isdisjoint(node.operands):
+            derived.update(node.results)
+        else:
+            nodes.append(node)
+    if not derived:
+        return graph
+    read = {v for node in nodes for v in node.operands}
+    alive = dependents(Graph(graph.name, graph.inputs, tuple(nodes), ()), graph.inputs)
+    last = [v for node in nodes for v in node.results if v not in read and v in alive]
+    outputs = tuple(dict.fromkeys([*(v for v in graph.outputs if v not in derived), *last]))
+    part = Graph(graph.name, graph.inputs, tuple(nodes), outputs)
+    return Graph(graph.name, graph.inputs, tuple(live_nodes(part)), outputs)
 
 
 def _type_text(values: Sequence[Value]) -> str:

@@ -72,7 +72,8 @@ class Part {
     this.count = make("output");
     const title = make("h3", { onclick: () => this.toggle() }, section.title, make("small", {}, `${lines} line${lines === 1 ? "" : "s"}`), this.count);
     this.list = make("div", { class: "rows" });
-    this.element = make("div", { class: open ? "part" : "part shut" }, title, this.list);
+    const whole = ["traced", "differentiated", "simplified", "fused"].includes(column.name); // its lines say what it is
+    this.element = make("div", { class: open ? "part" : "part shut" }, whole && open ? null : title, this.list);
     section.lines.forEach(([, links], line) => {
       for (const number of links || []) {
         if (!places.has(number)) places.set(number, []);
@@ -98,7 +99,7 @@ class Part {
       if (kind === "python") {
         const [, number, code] = text.match(/^.\s*(\d+) \|(.*)$/) || [null, "", text.trim()];
         row.append(make("u", {}, number), colour(code.replace(/^ /, ""), kind));
-      } else row.append(colour(text, kind));
+      } else row.append(colour(text.replace(/ {3,}\/\/ /, "  // "), kind));
       return row;
     });
     this.list.append(...this.rows);

@@ -1,6 +1,7 @@
 """One page with all stages side by side: no server, no other file, works from `file://`.
 
-The style is `page.css`, the behaviour `page.js`; what they show is JSON, compressed. The model is Go's `GOSSAFUNC` page.
+The frame is `page.html`, the style `page.css`, the behaviour `page.js`; what they show is compressed JSON. The model is Go's
+`GOSSAFUNC` page.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import html
 import json
 import zlib
 from collections import Counter
-from importlib import resources
+from pathlib import Path
+from string import Template
 from typing import Any
 
 from rustorch.inspection.layout import over_text, steps_svg
@@ -18,65 +20,11 @@ from rustorch.inspection.lines import Line, Section
 from rustorch.inspection.schema import cost_record, size_record
 from rustorch.inspection.stages import LEVELS, TENSOR_LEVELS, Stages
 
-_SHELL = """<!doctype html>
-<html lang="en" data-theme="light">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:">
-<title>{title} · rustorch</title>
-<link rel="icon" href="data:,">
-<style>
-{style}</style>
-</head>
-<body>
-<header>
-<h1>{title}<small>rustorch inspection</small></h1>
-<div class="facts"></div>
-<div class="tools">
-<label class="search">
-<svg width="14" height="14" viewBox="0 0 16 16" fill="none" stroke="currentColor" stroke-width="2"><circle cx="7" cy="7" r="5"/><path d="M11 11l4 4"/></svg>
-<input type="search" placeholder="Search all stages" spellcheck="false" aria-label="Search all stages"><output></output>
-</label>
-<button class="icon" id="overview" title="Overview (o)" aria-label="Overview" aria-pressed="true">
-<svg width="16" height="16" viewBox="0 0 16 16" fill="none" stroke="currentColor" stroke-width="1.6"><rect x="1.5" y="2" width="13" height="12" rx="2"/>
-<path d="M1.5 7h13M7 7v7"/></svg></button>
-<button class="icon" id="theme" title="Dark or light (d)" aria-label="Dark or light">
-<svg width="16" height="16" viewBox="0 0 16 16" fill="none" stroke="currentColor" stroke-width="1.6"><circle cx="8" cy="8" r="6"/>
-<path d="M8 2v12a6 6 0 0 0 0-12z" fill="currentColor"/></svg></button>
-</div>
-</header>
-<div class="overview">
-<div class="card steps"><h2>Steps <small>what runs, left to right</small><span class="legend"><span><i class="kernel"></i>fused kernel</span>
-<span><i class="product"></i>product</span><span><i class="scatter"></i>scatter</span></span></h2><div>{steps}</div></div>
-<div class="card costs"><h2>Costs <small>click a row to follow it</small></h2><div></div></div>
-<div class="card aside"><h2>Memory and time <small>the arena, step by step</small></h2><div></div></div>
-</div>
-<div class="divider" title="Drag to resize"></div>
-<main></main>
-<footer><span class="what"></span><div class="trail"></div></footer>
-<noscript>This page needs JavaScript.</noscript>
-<script>
-(async () => {{
-const packed = Uint8Array.from(atob("{content}"), (c) => c.charCodeAt(0));
-const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-window.PAGE = JSON.parse(await new Response(stream).text());
-const script = document.createElement("script");
-script.textContent = document.getElementById("behaviour").textContent;
-document.body.append(script);
-}})();
-</script>
-<script type="text/plain" id="behaviour">
-{behaviour}</script>
-</body>
-</html>
-"""
-
 
 def to_html(stages: Stages) -> str:
     """The text of the page."""
     content = base64.b64encode(zlib.compress(json.dumps(record(stages), separators=(",", ":")).encode(), 9)).decode()
-    return _SHELL.format(
+    return Template(_file("page.html")).substitute(
         title=html.escape(stages.name),
         style=_file("page.css"),
         steps=steps_svg(stages.kernels),
@@ -94,7 +42,7 @@ def in_frame(stages: Stages, height: int = 760) -> str:
 
 
 def _file(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def record(stages: Stages) -> dict[str, Any]:

@@ -115,6 +115,7 @@ def _location(at: Location) -> dict[str, Any] | None:
 
 
 def cost_record(cost: Cost) -> dict[str, int | str]:
+    """A cost as JSON."""
     return {
         "flops": size_record(cost.flops),
         "transcendental": size_record(cost.transcendental),
@@ -125,6 +126,7 @@ def cost_record(cost: Cost) -> dict[str, int | str]:
 
 
 def size_record(size: Size) -> int | str:
+    """A size as JSON: a symbolic one as its text."""
     return str(size) if isinstance(size, Dim) else size
 
 

@@ -18,7 +18,7 @@ from rustorch.inspection import native
 from rustorch.inspection.costs import Cost, node_cost, total
 from rustorch.inspection.fused import Fusion, Kernel, Memory, describe
 from rustorch.inspection.lines import Stage, graph_section, value_names
-from rustorch.inspection.origins import Origins, number_of
+from rustorch.inspection.origins import Origins, number_of, primal_part
 from rustorch.inspection.source import source_stage
 from rustorch.ir.graph import Graph, Node, Value
 from rustorch.ir.location import Location
@@ -91,8 +91,10 @@ class Stages:
 
     @classmethod
     def of_graph(cls, graph: Graph, name: str = "") -> Self:
-        """Of a tensor graph as it is; the stages `traced` and `differentiated` are both that graph."""
-        return cls.of_derivative(graph, lambda same: same, name)
+        """Of a tensor graph; of a recorded program with derivatives in it, `traced` is the part that is none."""
+        origins = Origins()
+        traced = TensorStage("traced", *origins.mark(primal_part(graph), "traced"))
+        return cls._compiled(origins, traced, graph, name)
 
     @classmethod
     def of_derivative(cls, primal: Graph, derive: Callable[[Graph], Graph], name: str = "") -> Self:
@@ -102,7 +104,11 @@ class Stages:
         """
         origins = Origins()
         traced = TensorStage("traced", *origins.mark(primal, "traced"))
-        differentiated = TensorStage("differentiated", *origins.mark(derive(traced.graph), "differentiated"))
+        return cls._compiled(origins, traced, derive(traced.graph), name)
+
+    @classmethod
+    def _compiled(cls, origins: Origins, traced: TensorStage, graph: Graph, name: str) -> Self:
+        differentiated = TensorStage("differentiated", *origins.mark(graph, "differentiated"))
         applied: list[Applied] = []
         times: dict[str, float] = {}
 
