@@ -197,6 +197,7 @@ _LOOP: dict[str, Callable[[Node, dict[Value, Any]], tuple[Any, ...]]] = {
     "reload": _load,
     "load_strided": _load_strided,
     "load_indexed": _load_indexed,
+    "reload_indexed": _load_indexed,
     "store": _store,
     "store_strided": _store_strided,
     "check": _check,
