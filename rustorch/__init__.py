@@ -1,6 +1,8 @@
 """Gradients as native code: PyTorch's manners in front of one optimising compiler."""
 
 from rustorch.autograd import grad
+from rustorch.frontend.advance import watch
+from rustorch.frontend.advance import watch
 from rustorch.frontend.creation import (
     arange,
     as_tensor,
@@ -66,3 +68,27 @@ from rustorch.ir.dtypes import i32 as int32
 from rustorch.ir.dtypes import i64 as int64
 from rustorch.ir.dtypes import i64 as long
 from rustorch.version import VERSION as __version__
+
+# isort: split
+# What follows is written with the names above, like any user's program.
+from rustorch import functional, nn, optim
+from rustorch.nn import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    Dropout,
+    Embedding,
+    Flatten,
+    L1Loss,
+    LayerNorm,
+    Linear,
+    Module,
+    MSELoss,
+    NLLLoss,
+    Parameter,
+    ReLU,
+    Sequential,
+)
+from rustorch.optim import SGD, Adagrad, Adam, AdamW, RMSprop

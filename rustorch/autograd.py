@@ -6,11 +6,12 @@ from typing import Any
 
 from rustorch.frontend import backward as _backward
 from rustorch.frontend import transforms as _transforms
+from rustorch.frontend.advance import watch
 from rustorch.frontend.backward import backward
+from rustorch.frontend.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from rustorch.frontend.hooks import AccumulateGrad, Node, RemovableHandle
 from rustorch.frontend.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from rustorch.frontend.tensor import Tensor, Variable
-from rustorch.frontend.trace import watch
 
 
 def grad(
@@ -44,12 +45,15 @@ def grad(
 
 __all__ = [
     "AccumulateGrad",
+    "GradcheckError",
     "Node",
     "RemovableHandle",
     "Variable",
     "backward",
     "enable_grad",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "is_grad_enabled",
     "no_grad",
     "set_grad_enabled",

@@ -224,13 +224,6 @@ def open_traces() -> list[Trace]:
     return found
 
 
-def watch(owner: Any, attribute: str) -> None:
-    """Say that what follows depends on an attribute: a program that is being traced is used only while its value is the same."""
-    segment = local.segment
-    if isinstance(segment, Trace):
-        segment.watched.append((owner, attribute, getattr(owner, attribute)))
-
-
 @dataclass(frozen=True)
 class Output:
     """In the place of a tensor: which output of the graph it is."""
@@ -364,4 +357,4 @@ def _leaked(trace: Trace, arguments: int) -> list[TensorBase]:
     return found
 
 
-__all__ = ["Outside", "Output", "Trace", "Traced", "carrier", "open_traces", "run_traced", "watch"]
+__all__ = ["Outside", "Output", "Trace", "Traced", "carrier", "open_traces", "run_traced"]
