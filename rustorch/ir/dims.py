@@ -139,7 +139,7 @@ class Dim:
         return total
 
 
-_RESERVED = frozenset("true false none nan inf buf bool i32 i64 f32 f64".split())
+_RESERVED = frozenset(["true", "false", "none", "nan", "inf", "buf", "bool", "i32", "i64", "f32", "f64"])
 """Words that an attribute may be, beside a size."""
 
 

@@ -233,11 +233,14 @@ class Rule:
     costs_more: bool = False
     """Stability rules may cost more than what they replace."""
     root: str = field(init=False)
+    behind: tuple[str | None, ...] = field(init=False)
+    """The op that must have made each operand of the root; None where any may have."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.lhs, Call):
             raise CompilerBug(f"rule {self.name}: the left side must be an op")
         object.__setattr__(self, "root", self.lhs.op)
+        object.__setattr__(self, "behind", tuple(map(_expected_op, self.lhs.arguments)))
         if not isinstance(self.rhs, Pattern):
             object.__setattr__(self, "rhs", Literal(self.rhs))
         self._check()
@@ -270,6 +273,12 @@ class Rule:
         parts = [p for p in subpatterns(pattern) if not _is_constant(p)]
         calls = [p for p in parts if isinstance(p, Call)]
         return sum(REGISTRY[p.op].cost for p in calls), sum(isinstance(p, Variable) for p in parts), len(calls)
+
+
+def _expected_op(pattern: Pattern) -> str | None:
+    if isinstance(pattern, Call):
+        return pattern.op
+    return "const" if _is_constant(pattern) else None
 
 
 def _is_constant(pattern: Pattern) -> bool:
@@ -309,7 +318,11 @@ class RuleRewriter:
 
     def __call__(self, b: Builder, node: Node) -> Sequence[Value] | None:
         """Replacements for the results of a node, or None."""
+        makers = [b.producer(v) for v in node.operands]
+        made = [maker.op.name if maker is not None else "" for maker in makers]
         for rule in self._by_op.get(node.op.name, self._general):
+            if isinstance(rule, Rule) and not _may_fit(rule.behind, made, node):
+                continue
             values = rule(b, node)
             if values is None:
                 continue
@@ -320,6 +333,13 @@ class RuleRewriter:
                 self.log(rule.name, node, values)
             return values
         return None
+
+
+def _may_fit(behind: tuple[str | None, ...], made: list[str], node: Node) -> bool:
+    """A quick look before the match: whether the right ops stand behind the operands."""
+    if all(expected is None or expected == op for expected, op in zip(behind, made, strict=False)):
+        return True
+    return Trait.COMMUTATIVE in node.op.traits and all(e is None or e == op for e, op in zip(behind, reversed(made), strict=False))
 
 
 def rewrite(graph: Graph, rules: Sequence[AnyRule], log: Log | None = None) -> Graph:
