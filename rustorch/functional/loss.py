@@ -34,7 +34,7 @@ from rustorch.ir.dtypes import i32, i64
 # --- What all losses share --------------------------------------------------------------------------------------------
 
 
-def _reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
+def loss_reduction(reduction: str, size_average: bool | None, reduce: bool | None) -> str:
     """The reduction that the arguments mean."""
     if size_average is not None or reduce is not None:
         whole = True if reduce is None else reduce
@@ -97,7 +97,7 @@ def mse_loss(
     input: Any, target: Any, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean", weight: Any = None
 ) -> Any:
     """The squared differences of input and target."""
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction = loss_reduction(reduction, size_average, reduce)
     _mixed_sizes(input, target)
     return _mse_loss(input, target, weight, reduction)
 
@@ -106,7 +106,7 @@ def l1_loss(
     input: Any, target: Any, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean", weight: Any = None
 ) -> Any:
     """The absolute differences of input and target."""
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction = loss_reduction(reduction, size_average, reduce)
     _mixed_sizes(input, target)
     return _l1_loss(input, target, weight, reduction)
 
@@ -126,7 +126,7 @@ def smooth_l1_loss(
     input: Any, target: Any, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean", beta: float = 1.0
 ) -> Any:
     """d² / 2 beta where the difference d is nearer to 0 than beta, |d| - beta / 2 elsewhere."""
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction = loss_reduction(reduction, size_average, reduce)
     _mixed_sizes(input, target)
     if beta < 0:
         raise ArgumentError("smooth_l1_loss does not support negative values for beta.")
@@ -145,7 +145,7 @@ def _huber_loss(b: Builder, input: Value, target: Value, reduction: str, delta: 
 
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
     """d² / 2 where the difference d is nearer to 0 than delta, delta (|d| - delta / 2) elsewhere."""
-    reduction = _reduction(reduction, None, None)
+    reduction = loss_reduction(reduction, None, None)
     if delta <= 0:
         raise ArgumentError("huber_loss does not support non-positive values for delta.")
     _mixed_sizes(input, target)
@@ -292,7 +292,7 @@ def nll_loss(
 ) -> Any:
     """Minus the elements of `input` (log-probabilities, classes along dimension 1) at the target's classes."""
     check_range(target, input.shape, ignore_index)
-    return _nll_loss(input, target, weight, ignore_index, _reduction(reduction, size_average, reduce))
+    return _nll_loss(input, target, weight, ignore_index, loss_reduction(reduction, size_average, reduce))
 
 
 def cross_entropy(
@@ -310,7 +310,7 @@ def cross_entropy(
     A class out of range is an IndexError where the target's elements are known; where they are not (in a traced function, for
     instance) its loss is NaN.
     """
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction = loss_reduction(reduction, size_average, reduce)
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if target.dtype.kind == "float" and target.shape == input.shape:
@@ -361,7 +361,7 @@ def binary_cross_entropy(
     input: Any, target: Any, weight: Any = None, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Any:
     """-(t log x + (1 - t) log(1 - x)) of a probability x and a target t; no logarithm is below -100."""
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction = loss_reduction(reduction, size_average, reduce)
     if target.shape != input.shape:
         raise ShapeError(
             compose(
@@ -398,7 +398,7 @@ def binary_cross_entropy_with_logits(
     pos_weight: Any = None,
 ) -> Any:
     """`binary_cross_entropy` of sigmoid(x), without overflow; `pos_weight` is the weight of positive targets."""
-    reduction = _reduction(reduction, size_average, reduce)
+    reduction = loss_reduction(reduction, size_average, reduce)
     if target.shape != input.shape:
         raise ShapeError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
     return _binary_cross_entropy_with_logits(input, target, weight, reduction, pos_weight)
@@ -430,7 +430,7 @@ def kl_div(
 ) -> Any:
     """The Kullback-Leibler divergence t (log t - x) of log-probabilities x from probabilities t."""
     if reduction != "batchmean":
-        reduction = _reduction(reduction, size_average, reduce)
+        reduction = loss_reduction(reduction, size_average, reduce)
         if reduction == "mean":
             warnings.warn(
                 "reduction: 'mean' divides the total loss by both the batch size and the support size."
