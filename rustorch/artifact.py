@@ -81,11 +81,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Result:
-    """What becomes of one output: returned as an `array` or a `tensor`, or stored into tensor `index` of those `captured`."""
+    """What becomes of one output: returned as an `array` or a `tensor`, or stored into tensor `index` of those `captured`.
+
+    Of those that are returned, `index` is the place in the answer; `fresh` are pairs (slot, name of the object) of this
+    tensor, besides those of every tensor.
+    """
 
     kind: str
     index: int = 0
     guards: tuple[tuple[str, str], ...] = ()
+    fresh: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from rustorch.artifact import Artifact
+from rustorch.artifact import Artifact, Signature
 from rustorch.codegen.assemble import assemble
+from rustorch.codegen.emit_entry import emit_entry
 from rustorch.codegen.expand import expand_math
 from rustorch.codegen.generate import Generated, generate, merge_modules
 from rustorch.codegen.products import gemm_symbol, gemm_text
@@ -28,6 +29,8 @@ from rustorch.ir.printer import to_text
 from rustorch.ir.verifier import verify
 from rustorch.ops.interpret import interpret
 from rustorch.passes import canonicalize, contract, dead_code, inline, simplify
+from rustorch.runtime import layout
+from rustorch.runtime.entry import Epoch, make_entry
 from rustorch.runtime.executable import Executable
 from rustorch.runtime.loader import Loaded, load
 
@@ -99,6 +102,8 @@ class Compiled:
 
 _compiled: dict[str, Compiled] = {}
 _products: dict[str, Loaded] = {}
+_entries: dict[str, Loaded] = {}
+"""Code of Python entries by their text: one serves all graphs of a signature."""
 _lock = threading.RLock()
 
 
@@ -188,6 +193,43 @@ def imports(products: Sequence[str], goal: Target) -> Mapping[str, int]:
             _products[symbol] = load(assemble(gemm_text(dtype, goal), goal), [symbol])
         found[symbol] = _products[symbol].address(symbol)
     return found
+
+
+def python_entry(
+    compiled: Compiled,
+    signature: Signature,
+    fallback: Callable[..., Any],
+    tensor_type: type,
+    captured: Sequence[object],
+    objects: Mapping[str, object],
+    epoch: Array,
+) -> Callable[..., Any] | None:
+    """A builtin function around a compiled graph (see `Signature`); None where this interpreter's objects cannot be read.
+
+    `epoch` is a counter (i64[1]): once it has moved on, all calls go to `fallback`.
+    """
+    probed = layout.probe()
+    executable, artifact = compiled.executable, compiled.artifact
+    if probed is None or executable is None or artifact is None:
+        return None
+    plan = emit_entry(signature, probed, layout.slot_offsets(tensor_type))
+    with _lock:
+        code = _entries.get(plan.text)
+        if code is None:
+            code = _entries[plan.text] = load(assemble(plan.text, native_target(), quick=True), [plan.symbol])
+    return make_entry(
+        plan,
+        code,
+        executable.loaded,
+        artifact.symbol,
+        fallback,
+        name=compiled.name,
+        work_bytes=artifact.work_bytes if isinstance(artifact.work_bytes, int) else 0,
+        tensor_type=tensor_type,
+        captured=captured,
+        objects=objects,
+        epoch=Epoch(epoch),
+    )
 
 
 def native_target(isa: str = "") -> Target:

@@ -441,10 +441,16 @@ class _Entry(Module):
                     writes.append((tensor, self.slots.version, cells, version))
                     cells += 1
             elif result.kind == "tensor":
-                returned.append((place, self.tensor(place, array, cells)))
+                tensor = self.tensor(place, array, cells)
+                for slot, name in result.fresh:
+                    value = self.object(f"object.{name}")
+                    self.call("void", "Py_IncRef", f"ptr {value}")
+                    text.store("ptr", value, tensor, self.offsets[slot])
+                returned.append((place, tensor))
             else:
                 returned.append((place, array))
-        answer = self.answer([value for _, value in returned], cells)
+        order = sorted(returned, key=lambda one: self.signature.results[one[0]].index)
+        answer = self.answer([value for _, value in order], cells)
         for tensor, slot, place, value in writes:
             where = text.at(tensor, self.offsets[slot])
             self.keep(place, text.load("ptr", where))

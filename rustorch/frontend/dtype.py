@@ -80,6 +80,7 @@ def set_default_dtype(d: DType) -> None:
         if segment.count and hasattr(segment, "close"):
             segment.close("the default element type")
         defaults.dtype = d
+        defaults.epoch += 1
         if hasattr(segment, "close"):
             del local.segment
 

@@ -12,7 +12,7 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from rustorch.frontend import tree
 from rustorch.frontend.backward import Call
 from rustorch.frontend.base import TensorBase, concrete, looked_into
 from rustorch.frontend.explain import journal, note
+from rustorch.frontend.native_entry import native_entry
 from rustorch.frontend.operation import from_array
 from rustorch.frontend.program import Program, make_program
 from rustorch.frontend.segment import Building, Key, carrier, is_floating
@@ -46,7 +47,18 @@ class CacheInfo(NamedTuple):
 class Switch:
     """Whether `jit` compiles; off, functions run as they are."""
 
-    on = True
+    def __init__(self) -> None:
+        self._on = True
+
+    @property
+    def on(self) -> bool:
+        """Whether `jit` compiles."""
+        return self._on
+
+    @on.setter
+    def on(self, on: bool) -> None:
+        self._on = on
+        defaults.epoch += 1  # native entries ask again
 
 
 switch = Switch()
@@ -79,6 +91,7 @@ class Entry:
         self.flags = [(o, f._type, f._requires_grad) for o in traced.outside if isinstance(o, Outside) and (f := o.found()) is not None]
         self.inlined = Inlined(graph, name, traced.differentiable) if any(traced.differentiable) else None
         self.once = bool(traced.leaked)
+        self._natives: dict[tuple[type, ...], Callable[..., Any] | None] = {}
 
     def fits(self) -> bool:
         """Whether what the program took from outside is still as it was: types, gradients wanted, watched attributes."""
@@ -90,6 +103,13 @@ class Entry:
             if (x._grad is not None) is not has:
                 return False
         return all(getattr(owner, name, None) == value for owner, name, value in self.traced.watched)
+
+    def native(self, leaves: Sequence[Any], fallback: Callable[..., Any]) -> Callable[..., Any] | None:
+        """The short way for calls like this one, made at its first repetition; None where there is none."""
+        classes = tuple(map(type, leaves))
+        if classes not in self._natives:
+            self._natives[classes] = native_entry(self.program, self.traced, leaves, fallback)
+        return self._natives[classes]
 
     def call(self, given: list[Any]) -> Any:
         """The function's result; `given` are the leaves that are inputs."""
@@ -210,8 +230,16 @@ def is_static(kind: Any) -> bool:
     return isinstance(kind, tuple) and kind[0] == "static"
 
 
-class JitFunction:
-    """A function that `jit` compiles. It is called as the function is."""
+class JitFunction(functools.partial[Any]):
+    """A function that `jit` compiles. It is called as the function is.
+
+    It is a `partial` without arguments for the sake of its call, which is native code: it goes to `_call` or, after the first
+    repetition, straight to the native entry, whose own fallback is `_call`.
+    """
+
+    def __new__(cls, function: Callable[..., Any], *_: Any) -> Self:
+        """A partial object; `__init__` says what it calls."""
+        return super().__new__(cls, function)
 
     def __init__(
         self, function: Callable[..., Any], static_argnums: Sequence[int], static_argnames: Sequence[str], donate: Sequence[int]
@@ -222,8 +250,14 @@ class JitFunction:
         self._cache: dict[Any, list[Entry]] = {}
         self._lock = threading.RLock()
         self._hits = self._misses = 0
+        self._enter(self._call)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def _enter(self, function: Callable[..., Any]) -> None:
+        """Let calls go to `function`."""
+        self.__setstate__((function, (), {}, self.__dict__))
+
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
+        """The general way of a call, for every kind of arguments."""
         segment = local.segment
         if not segment.writes_memory or not switch.on:
             return self.function(*args, **kwargs)
@@ -233,6 +267,8 @@ class JitFunction:
         for entry in self._cache.get(key, ()):
             if entry.fits():
                 self._hits += 1
+                if not kwargs and len(leaves) == len(args):
+                    self._enter(entry.native(leaves, self._call) or self._call)
                 break
         else:
             entry = self._make(key, leaves, structure, kinds)
@@ -282,7 +318,8 @@ class JitFunction:
                 if kind is float or kind is int:
                     made.append(trace.add_number(kind, name))
                 elif not is_static(kind):
-                    made.append(trace.add_argument(*kind, name))
+                    type_, requires_grad = kind
+                    made.append(trace.add_argument(type_, requires_grad, name))
             return made
 
         def call(arguments: list[Any]) -> tuple[list[Any], tree.Structure]:
@@ -305,6 +342,7 @@ class JitFunction:
     def clear_cache(self) -> None:
         """Forget all programs."""
         self._cache.clear()
+        self._enter(self._call)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)

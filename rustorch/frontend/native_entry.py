@@ -16,6 +16,7 @@ from rustorch import compiler
 from rustorch.artifact import Result, Signature, Source, TensorSlots
 from rustorch.frontend.base import FRESH_SLOTS, TensorBase, tensor_class
 from rustorch.frontend.program import Program
+from rustorch.frontend.state import defaults
 from rustorch.frontend.trace import Outside, Output, Traced
 from rustorch.ir.graph import Graph
 from rustorch.ir.types import TensorType
@@ -60,8 +61,10 @@ def native_entry(program: Program, traced: Traced, leaves: Sequence[Any], fallba
         cost=_cost(program.graph),
         slots=TensorSlots("_array", fresh),
         as_tuple=traced.structure.kind == "tuple",
+        epoch=True,
+        keywords=True,
     )
-    return compiler.python_entry(compiled, signature, fallback, tensor_class(), captured, objects)
+    return compiler.python_entry(compiled, signature, fallback, tensor_class(), captured, objects, defaults.epoch)
 
 
 def _is_simple(program: Program, traced: Traced) -> bool:

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from rustorch.ir.dtypes import f32
 from rustorch.ir.types import DType
 
@@ -38,6 +40,8 @@ class Defaults:
     """What all threads share: the element type of Python floats and of factories."""
 
     dtype: DType = f32
+    epoch = np.zeros(1, np.int64)
+    """Grows when something changes that compiled entries do not look at."""
 
 
 defaults = Defaults()
