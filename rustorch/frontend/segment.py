@@ -18,7 +18,9 @@ from rustorch.ir.builder import Builder
 from rustorch.ir.dtypes import bool_, f64, i64
 from rustorch.ir.graph import Value
 from rustorch.ir.location import Location
+from rustorch.ir.pattern import RuleRewriter
 from rustorch.ir.types import DType, TensorType
+from rustorch.ops.rules import STABILITY
 
 Key = tuple[Any, ...]
 Origin = tuple[Any, int]
@@ -115,11 +117,14 @@ class Track(Primitive):
 LEAF, VARIABLE = Track("leaf", False), Track("variable", True)
 
 
+_STABLE = RuleRewriter(STABILITY)
+
+
 class Building:
     """The graph of a segment while it grows: a value and a gradient flag for each number."""
 
     def __init__(self) -> None:
-        self.b = Builder()
+        self.b = Builder(_STABLE)  # before any derivative is taken, so that it is stable, too
         self.ir: list[Any] = []
         """The `Value` (or `Scalar`) of each number."""
         self.grads: list[bool] = []
