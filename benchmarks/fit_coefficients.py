@@ -96,7 +96,8 @@ def of_square(f: Function) -> Function:
 
 F = mp.mpf
 TINY = F(10) ** -25
-HALF_LN2 = mp.log(2) / 2 * F("1.001")
+LN2 = mp.log(2)
+HALF_LN2 = LN2 / 2 * F("1.001")
 QUARTER = mp.pi / 4 * F("1.002")
 LOG_LOW, LOG_HIGH = F("0.7") - 1 - F(10) ** -6, F("0.4") + F(10) ** -6
 S_HIGH = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * F("1.00001")
@@ -104,6 +105,7 @@ S_HIGH = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * F("1.00001")
 
 
 def absolute(x: mp.mpf) -> mp.mpf:
+    """The weight of a term that is multiplied by x."""
     return abs(x) + TINY
 
 
@@ -117,6 +119,24 @@ SIN = series(of_square(lambda x: (mp.sin(x) - x) / x**3), [-F(1) / 6, F(1) / 120
 COS = series(of_square(lambda x: (mp.cos(x) - 1 + x**2 / 2) / x**4), [F(1) / 24, -F(1) / 720, F(1) / 40320])
 # tanh x = x - x z / (3 + z W(z))
 TANH = series(of_square(lambda x: (x / (x - mp.tanh(x)) * x**2 - 3) / x**2), [F(6) / 5, -F(1) / 175, F(2) / 7875])
+EXP2 = series(lambda r: (mp.expm1(r * LN2) - r * LN2) / r**2, [LN2**2 / 2, LN2**3 / 6])
+SINH = series(of_square(lambda x: (mp.sinh(x) - x) / x**3), [F(1) / 6, F(1) / 120])
+COSH = series(of_square(lambda x: (mp.cosh(x) - 1 - x**2 / 2) / x**4), [F(1) / 24, F(1) / 720])
+TAN = series(of_square(lambda x: (mp.tan(x) - x) / x**3), [F(1) / 3, F(2) / 15])
+ATAN = series(of_square(lambda x: (mp.atan(x) - x) / x**3), [-F(1) / 3, F(1) / 5])
+ASIN = series(of_square(lambda x: (mp.asin(x) - x) / x**3), [F(1) / 6, F(3) / 40])
+ERF = series(of_square(lambda x: mp.erf(x) / x - 1), [2 / mp.sqrt(mp.pi) - 1, -2 / mp.sqrt(mp.pi) / 3])
+
+
+def erf_argument(t: mp.mpf) -> mp.mpf:
+    """The a with t = (a - 2.5) / (a + 2.5)."""
+    return F("2.5") * (1 + t) / (1 - t)
+
+
+def erfcx(t: mp.mpf) -> mp.mpf:
+    """erfc(a) e^(a²)."""
+    return mp.erfc(erf_argument(t)) * mp.exp(erf_argument(t) ** 2)
+
 
 FITS = [
     Fit("EXP", "f32", EXP, -HALF_LN2, HALF_LN2, 4, lambda r: r**2 / mp.exp(r) + TINY),
@@ -135,6 +155,21 @@ FITS = [
     Fit("POW_LOG2", "f64", POW_LOG2, F(0), S_HIGH, 5, lambda z: F(1)),
     Fit("POW_EXP2", "f64", POW_EXP2, F(-0.501), F(0.501), 6, lambda r: abs(r) + TINY),
     Fit("POW_TAIL", "f64", ATANH_TAIL, F(0), S_HIGH, 7, lambda z: z**2 + TINY),
+    Fit("EXP2", "f32", EXP2, F(-0.501), F(0.501), 4, lambda r: r**2 / 2**r + TINY),
+    Fit("EXP2", "f64", EXP2, F(-0.501), F(0.501), 9, lambda r: r**2 / 2**r + TINY),
+    Fit("SINH", "f32", SINH, F(0), HALF_LN2**2, 2, absolute),
+    Fit("SINH", "f64", SINH, F(0), HALF_LN2**2, 4, absolute),
+    Fit("COSH", "f32", COSH, F(0), HALF_LN2**2, 1, lambda z: z**2 + TINY),
+    Fit("COSH", "f64", COSH, F(0), HALF_LN2**2, 4, lambda z: z**2 + TINY),
+    Fit("TAN", "f32", TAN, F(0), QUARTER**2, 6, absolute),
+    Fit("ATAN", "f32", ATAN, F(0), F(1), 8, absolute),
+    Fit("ATAN", "f64", ATAN, F(0), mp.tan(mp.pi / 8) ** 2 * F("1.0001"), 10, absolute),
+    Fit("ASIN", "f32", ASIN, F(0), F(0.25), 5, absolute),
+    Fit("ASIN", "f64", ASIN, F(0), F(0.25), 12, absolute),
+    Fit("ERF", "f32", ERF, F(0), F("0.9") ** 2, 6, lambda z: F(1)),
+    Fit("ERF", "f64", ERF, F(0), F(1), 12, lambda z: F(1)),
+    Fit("ERFC", "f32", lambda u: mp.log(mp.erfc(1 + u)), F(-0.1), F(3), 8, lambda u: mp.erfc(1 + u)),
+    Fit("ERFC", "f64", erfcx, F(-1.5) / F(3.5), F(3.5) / F(8.5), 12, lambda t: mp.erfc(erf_argument(t))),
 ]
 
 

@@ -176,7 +176,7 @@ def two_sum(b: VectorBuilder, x: Value, y: Value) -> Pair:
 
 
 def two_product(b: VectorBuilder, x: Value, y: Value) -> Pair:
-    """x y exactly, but for underflow: by fma, or by halves of 26 bits (f64 only; Dekker 1971)."""
+    """x y exactly, but for underflow: by fma, or by products of halves (Dekker 1971)."""
     p = b.mul(x, y)
     if b.has_fma:
         return p, b.fma(x, y, b.neg(p))
@@ -186,9 +186,11 @@ def two_product(b: VectorBuilder, x: Value, y: Value) -> Pair:
 
 
 def _halves(b: VectorBuilder, x: Value) -> Pair:
-    """x as high + low of at most 26 bits each (low has a sign): products of halves are exact."""
-    rounded = b.add(b.bitcast(x, dtype="i64"), 1 << 26)
-    high = b.bitcast(b.and_(rounded, -1 << 27), dtype="f64")
+    """x as high + low of at most half the bits each (low has a sign): products of halves are exact."""
+    f = format_of(b, x)
+    dropped = (f.mantissa + 2) // 2
+    rounded = b.add(b.bitcast(x, dtype=f.bits), 1 << (dropped - 1))
+    high = b.bitcast(b.and_(rounded, -1 << dropped), dtype=f.name)
     return high, b.sub(x, high)
 
 

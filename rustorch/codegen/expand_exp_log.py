@@ -42,10 +42,16 @@ def reduce_exp(b: VectorBuilder, x: Value, offset: int, sign: int = 1, low: Valu
     return mad(b, n, rest, r), bits
 
 
+def small_exp(b: VectorBuilder, r: Value) -> Value:
+    """e^r for |r| <= ln(2) / 2, to less than an ulp: with fma in the form whose inner sums round least."""
+    if not b.has_fma:
+        return b.add(small_expm1(b, r), 1.0)
+    return horner(b, r, (1.0, 1.0, *(c.EXP_F32 if b.element(r) == "f32" else c.EXP_F64)))
+
+
 def small_expm1(b: VectorBuilder, r: Value) -> Value:
     """e^r - 1 for |r| <= ln(2) / 2, to about half an ulp of e^r."""
-    f = format_of(b, r)
-    q = horner(b, r, c.EXP_F32 if f.name == "f32" else c.EXP_F64)
+    q = horner(b, r, c.EXP_F32 if b.element(r) == "f32" else c.EXP_F64)
     return mad(b, b.mul(r, r), q, r)
 
 
@@ -55,7 +61,7 @@ def expand_exp(b: VectorBuilder, x: Value) -> Value:
     low, high = (-104.0, 89.0) if f.name == "f32" else (-746.0, 710.0)
     r, n = reduce_exp(b, at_most(b, at_least(b, x, low), high), 2 * f.bias)
     first, second = power_of_two_in_halves(b, n, f)
-    return b.mul(b.mul(b.add(small_expm1(b, r), 1.0), first), second)
+    return b.mul(b.mul(small_exp(b, r), first), second)
 
 
 def expand_expm1(b: VectorBuilder, x: Value) -> Value:
@@ -105,24 +111,27 @@ def unscale(b: VectorBuilder, x: Value, f: Format) -> Pair:
     return b.select(small, b.mul(x, 2.0**up), x), b.select(small, b.const(bias + up, like=x), b.const(bias, like=x))
 
 
-def log_sum(b: VectorBuilder, x: Value, k: Value, low: Value | None = None) -> Value:
-    """log(1 + x) + k ln 2 for 1 + x in [0.7, 1.4] (f32) or [√½, √2] (f64); `low` is added to x.
+def log_tail(b: VectorBuilder, x: Value, low: Value) -> Value:
+    """log(1 + x) - x + low for 1 + x in [0.7, 1.4] (f32) or [√½, √2] (f64).
 
-    f32: x - x²/2 + x³ q(x), the sum with k ln 2 compensated. f64: with s = x / (2 + x), log(1 + x) = x - s (x - R(s²)),
-    arranged as in FreeBSD's e_log.c.
+    f32: x² (x q(x) - ½). f64: with s = x / (2 + x), log(1 + x) = x - (x²/2 - s (x²/2 + R(s²))), as in FreeBSD's e_log.c.
     """
-    f = format_of(b, x)
-    kh, kl = b.mul(k, f.ln2[0]), b.mul(k, f.ln2[1])
-    if f.name == "f32":
-        s, error = fast_two_sum(b, kh, x)
-        v = mad(b, x, horner(b, x, c.LOG_F32), b.const(-0.5, like=x))
-        rest = b.add(kl, error if low is None else b.add(error, low))
-        return b.add(s, mad(b, b.mul(x, x), v, rest))
+    if b.element(x) == "f32":
+        return mad(b, b.mul(x, x), mad(b, x, horner(b, x, c.LOG_F32), b.const(-0.5, like=x)), low)
     s = b.div(x, b.add(x, 2.0))
     z = b.mul(s, s)
-    tail = b.mul(z, horner(b, z, c.LOG_F64))
     square = b.mul(b.mul(x, 0.5), x)
-    return b.add(kh, b.sub(x, b.sub(square, mad(b, s, b.add(square, tail), kl))))
+    return b.sub(mad(b, s, mad(b, z, horner(b, z, c.LOG_F64), square), low), square)
+
+
+def log_sum(b: VectorBuilder, x: Value, k: Value, low: Value | None = None) -> Value:
+    """log(1 + x) + k ln 2, x as for `log_tail`; `low` is added. In f32 the rounding error of the first sum is kept."""
+    f = format_of(b, x)
+    kh, kl = b.mul(k, f.ln2[0]), b.mul(k, f.ln2[1])
+    if f.name == "f64":
+        return b.add(kh, b.add(x, log_tail(b, x, kl if low is None else b.add(kl, low))))
+    s, error = fast_two_sum(b, kh, x)
+    return b.add(s, log_tail(b, x, b.add(kl, error if low is None else b.add(error, low))))
 
 
 def log_ends(b: VectorBuilder, x: Value, y: Value, pole: float) -> Value:

@@ -19,7 +19,7 @@ from rustorch.codegen.expand_common import (
     two_product,
     two_sum,
 )
-from rustorch.codegen.expand_exp_log import SQRT_HALF, exponent, reduce_exp, significand, small_expm1, split_exponent, unscale
+from rustorch.codegen.expand_exp_log import SQRT_HALF, exponent, reduce_exp, significand, small_exp, split_exponent, unscale
 
 H = float.fromhex
 INF, NAN = float("inf"), float("nan")
@@ -82,7 +82,7 @@ def _positive_power_f64(b: VectorBuilder, a: Value, y: Value) -> Value:
     error = b.select(b.eq(e, bounded), error, b.const(0.0, like=a))
     r, n = reduce_exp(b, bounded, 2 * f.bias, low=error)
     first, second = power_of_two_in_halves(b, n, f)
-    return b.mul(b.mul(b.add(small_expm1(b, r), 1.0), first), second)
+    return b.mul(b.mul(small_exp(b, r), first), second)
 
 
 def _log_pair(b: VectorBuilder, a: Value) -> Pair:

@@ -109,15 +109,19 @@ def _fraction(b: VectorBuilder, x: Value) -> Value:
 
 
 def _reduce_huge_f32(b: VectorBuilder, x: Value) -> Reduced:
-    """x / (2π) modulo 1 in f64: products of the 24 bits of x with groups of 29 bits are exact, and so are their fractions."""
+    """x / (2π) modulo 1 in f64: products of the 24 bits of x with groups of 29 bits are exact, and so are their fractions.
+
+    The rounding errors of their sum count where n/4 cancels nearly all of it.
+    """
     wide = b.convert(x, dtype="f64")
-    turns: Value = None
+    turns = low = b.const(0.0, like=wide)
     for i, group in enumerate(_inverse_bits(29, 7)):
-        part = _fraction(b, b.mul(wide, group * 2.0 ** (-29 * (i + 1))))
-        turns = part if turns is None else b.add(turns, part)
+        turns, error = two_sum(b, turns, _fraction(b, b.mul(wide, group * 2.0 ** (-29 * (i + 1)))))
+        low = b.add(low, error)
     quarters = b.mul(_fraction(b, turns), 4.0)
     n = b.round_even(quarters)
-    return _narrow(b, b.mul(b.sub(quarters, n), TWO_PI[0] / 4), n)
+    rest = b.add(b.sub(quarters, n), b.mul(low, 4.0))
+    return _narrow(b, b.mul(rest, TWO_PI[0] / 4), n)
 
 
 def _reduce_huge_f64(b: VectorBuilder, x: Value) -> Reduced:
@@ -168,6 +172,30 @@ def _by_quadrant(b: VectorBuilder, r: Reduced, quadrant: Value) -> Value:
     y = b.select(b.ne(b.and_(quadrant, 1), 0), cosine_of(b, r), sine_of(b, r))
     sign = b.shl(b.and_(quadrant, 2), f.sign_place - 1)
     return b.bitcast(b.xor(b.bitcast(y, dtype=f.bits), sign), dtype=f.name)
+
+
+def expand_tan(b: VectorBuilder, x: Value) -> Value:
+    """tan x = tan r or -1 / tan r by the quadrant. f32: a polynomial, the quotient corrected; f64: sin r / cos r."""
+    return by_reduction(b, x, _tangent_f32 if b.element(x) == "f32" else _tangent_f64)
+
+
+def _tangent_f32(b: VectorBuilder, r: Reduced) -> Value:
+    """tan(high - low) = high - m, m = low (1 + z) - high z T(z), z = high²."""
+    z = b.mul(r.high, r.high)
+    m = mad(b, b.mul(r.high, z), horner(b, z, [-k for k in c.TAN_F32]), mad(b, r.low, z, r.low))
+    t, rest = fast_two_sum(b, r.high, b.neg(m))
+    inverse = b.div(-1.0, t)
+    if b.has_fma:
+        # -1 / (t + rest) = y + y (1 + y t + y rest), y near -1 / t
+        missing = b.fma(inverse, rest, b.fma(inverse, t, b.const(1.0, like=z)))
+        inverse = b.fma(inverse, missing, inverse)
+    return b.select(b.ne(b.and_(r.quadrant, 1), 0), inverse, b.sub(r.high, m))
+
+
+def _tangent_f64(b: VectorBuilder, r: Reduced) -> Value:
+    odd = b.ne(b.and_(r.quadrant, 1), 0)
+    sine, cosine = sine_of(b, r), cosine_of(b, r)
+    return b.div(b.select(odd, b.neg(cosine), sine), b.select(odd, sine, cosine))
 
 
 def sine_of(b: VectorBuilder, r: Reduced) -> Value:

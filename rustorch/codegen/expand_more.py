@@ -1,0 +1,180 @@
+"""Functions made of the parts of `expand_exp_log`: exp2, log2, log10, softplus, sinh, cosh, erf."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rustorch.codegen import coefficients as c
+from rustorch.codegen.expand_common import (
+    Pair,
+    Value,
+    VectorBuilder,
+    at_least,
+    at_most,
+    fast_two_sum,
+    format_of,
+    horner,
+    mad,
+    power_of_two,
+    power_of_two_in_halves,
+    round_scaled,
+    two_product,
+    two_sum,
+)
+from rustorch.codegen.expand_exp_log import (
+    SMALLEST,
+    exponent,
+    log_ends,
+    log_tail,
+    reduce_exp,
+    significand,
+    small_exp,
+    split_exponent,
+    unscale,
+)
+
+H = float.fromhex
+LN2 = H("0x1.62e42fefa39efp-1")
+LOG2_E = {"f32": (H("0x1.715476p+0"), H("0x1.4ae0cp-26")), "f64": (H("0x1.71547652b82fep+0"), H("0x1.777d0ffda0d24p-56"))}
+LOG10_E = {"f32": (H("0x1.bcb7b2p-2"), H("-0x1.5b235ep-27")), "f64": (H("0x1.bcb7b1526e50ep-2"), H("0x1.95355baaafad3p-57"))}
+LOG10_2 = {"f32": (H("0x1.344p-2"), H("0x1.3509f8p-18")), "f64": (H("0x1.34413509f78p-2"), H("0x1.fef311f12b358p-46"))}
+"""Logarithms as high + low; those of 2 with a high so short that its product with an exponent is exact."""
+
+
+def expand_exp2(b: VectorBuilder, x: Value) -> Value:
+    """2^x = 2^n 2^r, r = x - n exactly."""
+    f = format_of(b, x)
+    low, high = (-151.0, 129.0) if f.name == "f32" else (-1076.0, 1025.0)
+    x = at_most(b, at_least(b, x, low), high)
+    n, bits = round_scaled(b, x, 1.0, 2 * f.bias)
+    r = b.sub(x, n)
+    q = horner(b, r, c.EXP2_F32 if f.name == "f32" else c.EXP2_F64)
+    p = mad(b, r, mad(b, r, q, b.const(LN2, like=x)), b.const(1.0, like=x))
+    first, second = power_of_two_in_halves(b, bits, f)
+    return b.mul(b.mul(p, first), second)
+
+
+def expand_log2(b: VectorBuilder, x: Value) -> Value:
+    """k + log(m) / ln 2, the product in two parts."""
+    return _log_to_base(b, x, (1.0, 0.0), LOG2_E[b.element(x)])
+
+
+def expand_log10(b: VectorBuilder, x: Value) -> Value:
+    """(k ln 2 + log m) / ln 10, with both products in two parts."""
+    return _log_to_base(b, x, LOG10_2[b.element(x)], LOG10_E[b.element(x)])
+
+
+def _log_to_base(b: VectorBuilder, x: Value, two: tuple[float, float], e: tuple[float, float]) -> Value:
+    """k two + e log m."""
+    f = format_of(b, x)
+    scaled, bias = unscale(b, x, f)
+    moved, _ = split_exponent(b, scaled, SMALLEST[f.name], f)
+    k = exponent(b, moved, bias, f)
+    g = b.sub(significand(b, moved, SMALLEST[f.name], f), 1.0)
+    main, error = two_product(b, g, b.const(e[0], like=x))
+    # e log m = e g + e tail: `main` is the first product rounded, what follows is small beside it
+    rest = mad(b, g, b.const(e[1], like=x), error)
+    rest = mad(b, log_tail(b, g, b.const(0.0, like=x)), b.const(e[0], like=x), rest)
+    total, lost = fast_two_sum(b, b.mul(k, two[0]), main)
+    return log_ends(b, x, b.add(total, b.add(lost, mad(b, k, b.const(two[1], like=x), rest))), 0.0)
+
+
+def expand_softplus(b: VectorBuilder, x: Value) -> Value:
+    """log(1 + e^x) = max(x, 0) + log(1 + E), E = e^-|x| as a pair; 1 + E = 2^k (1 + g) with k = 1 where E > 0.4."""
+    f = format_of(b, x)
+    a = at_most(b, b.abs(x), 104.0 if f.name == "f32" else 746.0)
+    r, n = reduce_exp(b, a, 2 * f.bias, sign=-1)
+    r = b.neg(r)
+    h, low = fast_two_sum(b, b.const(1.0, like=x), r)
+    low = mad(b, b.mul(r, r), horner(b, r, c.EXP_F32 if f.name == "f32" else c.EXP_F64), low)
+    h, low = fast_two_sum(b, h, low)
+    first, second = power_of_two_in_halves(b, n, f)
+    e, low = b.mul(b.mul(h, first), second), b.mul(b.mul(low, first), second)
+    large = b.gt(e, 0.4)
+    less, rounded = fast_two_sum(b, b.const(-1.0, like=x), e)
+    g = b.select(large, b.mul(less, 0.5), e)
+    low = b.select(large, b.mul(b.add(low, rounded), 0.5), low)
+    # `low` moves log(1 + g) by low / (1 + g); so near 0 a line is near enough
+    low = b.mul(low, mad(b, g, b.const(-0.75, like=x), b.const(1.0, like=x)))
+    ln2_high, ln2_low = (b.select(large, b.const(k, like=x), b.const(0.0, like=x)) for k in f.ln2)
+    s, error = fast_two_sum(b, ln2_high, g)
+    total, lost = fast_two_sum(b, s, log_tail(b, g, b.add(low, b.add(error, ln2_low))))
+    total, error = two_sum(b, b.select(b.lt(x, 0.0), b.const(0.0, like=x), x), total)
+    return b.select(b.lt(x, float("inf")), b.add(total, b.add(lost, error)), x)
+
+
+@dataclass(frozen=True)
+class _Hyperbolic:
+    """Parts of sinh a and cosh a, a = n ln 2 + r, at half their size so that none overflows."""
+
+    even: Pair
+    """cosh(n ln 2) / 2."""
+    odd: Pair
+    """sinh(n ln 2) / 2."""
+    r: Value
+    cosh: Value
+    """cosh r - 1."""
+    sinh: Value
+    """sinh r - r."""
+
+
+def _hyperbolic(b: VectorBuilder, a: Value) -> _Hyperbolic:
+    f = format_of(b, a)
+    single = f.name == "f32"
+    r, n = reduce_exp(b, at_most(b, a, 89.5 if single else 710.5), f.bias - 2)
+    t = power_of_two(b, n, f)
+    # 2^(-n - 2) by its exponent field; from about n = 58 on it is lost beside t, and for the largest n it is no normal number
+    inverse = b.bitcast(b.sub((2 * f.bias - 4) << f.mantissa, b.bitcast(t, dtype=f.bits)), dtype=f.name)
+    inverse = b.select(b.lt(a, 40.0), inverse, b.const(0.0, like=a))
+    z = b.mul(r, r)
+    cosh = b.mul(z, horner(b, z, (0.5, *(c.COSH_F32 if single else c.COSH_F64))))
+    sinh = b.mul(b.mul(z, r), horner(b, z, c.SINH_F32 if single else c.SINH_F64))
+    return _Hyperbolic(fast_two_sum(b, t, inverse), fast_two_sum(b, t, b.neg(inverse)), r, cosh, sinh)
+
+
+def expand_cosh(b: VectorBuilder, x: Value) -> Value:
+    """cosh(n ln 2 + r) by the addition theorem: cosh(n ln 2) and sinh(n ln 2) are sums of two powers of two."""
+    h = _hyperbolic(b, b.abs(x))
+    half = _sum_of_products(b, h.even, h.odd[0], h)
+    return b.add(half, half)
+
+
+def expand_sinh(b: VectorBuilder, x: Value) -> Value:
+    """sinh(n ln 2 + r) by the addition theorem, as `expand_cosh`."""
+    a = b.abs(x)
+    h = _hyperbolic(b, a)
+    half = _sum_of_products(b, h.odd, h.even[0], h)
+    # Where the half would lose a subnormal's last bit, sinh x rounds to x.
+    return b.select(b.lt(a, format_of(b, x).epsilon / 4), x, b.copysign(b.add(half, half), x))
+
+
+def _sum_of_products(b: VectorBuilder, first: Pair, second: Value, h: _Hyperbolic) -> Value:
+    """first cosh r + second sinh r; `first` and second r can cancel, so their rounding errors are kept."""
+    product, error = two_product(b, second, h.r)
+    total, lost = fast_two_sum(b, first[0], product)
+    rest = b.add(b.add(error, first[1]), lost)
+    return b.add(total, mad(b, first[0], h.cosh, mad(b, second, h.sinh, rest)))
+
+
+def expand_erf(b: VectorBuilder, x: Value) -> Value:
+    """x + x P(x²) for |x| = a up to a bound, above it 1 - erfc a.
+
+    f32: erfc a = e^g(a - 1), g a polynomial. f64: e^(-a²) times a polynomial in (a - 2.5) / (a + 2.5) (Shepherd and Laframboise 1981).
+    """
+    a = b.abs(x)
+    single = b.element(x) == "f32"
+    near = mad(b, x, horner(b, b.mul(x, x), c.ERF_F32 if single else c.ERF_F64), x)
+    bounded = at_most(b, a, 4.0 if single else 6.0)
+    if single:
+        far = _exp_of_negative(b, horner(b, b.sub(bounded, 1.0), c.ERFC_F32))
+    else:
+        t = b.div(b.sub(bounded, 2.5), b.add(bounded, 2.5))
+        far = b.mul(_exp_of_negative(b, b.neg(b.mul(bounded, bounded))), horner(b, t, c.ERFC_F64))
+    return b.select(b.le(a, 0.9 if single else 1.0), near, b.copysign(b.sub(1.0, far), x))
+
+
+def _exp_of_negative(b: VectorBuilder, x: Value) -> Value:
+    """e^x for -87 < x < 1."""
+    f = format_of(b, x)
+    r, n = reduce_exp(b, x, f.bias)
+    return b.mul(small_exp(b, r), power_of_two(b, n, f))
