@@ -1,8 +1,6 @@
 """Gradients as native code: PyTorch's manners in front of one optimising compiler."""
 
 from rustorch.autograd import grad
-from rustorch.frontend.advance import watch
-from rustorch.frontend.advance import watch
 from rustorch.frontend.creation import (
     arange,
     as_tensor,
@@ -55,6 +53,7 @@ from rustorch.frontend.random import (
     set_rng_state,
 )
 from rustorch.frontend.recorder import sync
+from rustorch.frontend.structure import changed, watch
 from rustorch.frontend.tensor import Tensor, Variable
 from rustorch.frontend.transforms import hessian, jacfwd, jacrev, jvp, value_and_grad, vjp
 from rustorch.ir.dtypes import bool_ as bool

@@ -65,14 +65,6 @@ def advance(function: Callable[..., Any], arguments: Sequence[Any], into: Sequen
         x._array = array
 
 
-def watch(owner: Any, *names: str) -> None:
-    """Let a function that is being traced depend on attributes: where one has changed, the function is traced anew."""
-    segment = local.segment
-    if not segment.writes_memory:
-        for name in names:
-            segment.watch(owner, name)
-
-
 def _compiled(operation: Any, arguments: Sequence[Any]) -> Program:
     """The program of an operation on arguments of these types."""
     b = Builder()

@@ -24,7 +24,7 @@
   `Value` and makes the numbers from it: `uniform(b, key, type)`, `bernoulli_mask(b, key, shape, p)`.
 """
 
-from rustorch.frontend.advance import advance, watch
+from rustorch.frontend.advance import advance
 from rustorch.frontend.emission import (
     Builder,
     DType,
@@ -59,6 +59,7 @@ from rustorch.frontend.indexing import index_op
 from rustorch.frontend.random import bernoulli_mask, random_key, uniform
 from rustorch.frontend.reduction import logsumexp_op, variance
 from rustorch.frontend.storage import rebind
+from rustorch.frontend.structure import changed, watch
 from rustorch.frontend.tensor import Tensor
 
 index = index_op.emit
@@ -66,7 +67,8 @@ logsumexp = logsumexp_op.emit
 
 __all__ = [
     "Builder", "DType", "Operand", "Scalar", "Shape", "Size", "Tensor", "TensorType", "Value",
-    "advance", "as_float", "average", "axes_of", "axis_of", "bernoulli_mask", "broadcast", "broadcast_shapes", "broadcast_to", "convert", "count",
+    "advance", "as_float", "average", "axes_of", "axis_of", "bernoulli_mask", "broadcast", "broadcast_shapes", "broadcast_to", "changed",
+    "convert", "count",
     "default_dtype", "dtype_of", "index", "keep", "logsumexp", "matmul", "operation", "promote", "random_key", "rebind", "reduce",
     "reshape", "result_type", "shape_of", "together", "uniform", "variance", "watch",
 ]  # fmt: skip

@@ -83,6 +83,7 @@ class Sequential(Module):
 def _renumber(holder: Module, modules: list[Module | None]) -> None:
     """Let a module hold these modules, under the numbers of their places."""
     holder._modules.clear()
+    holder._change()
     for place, module in enumerate(modules):
         holder.add_module(str(place), module)
 
@@ -166,6 +167,7 @@ class ModuleDict(Module):
     def clear(self) -> None:
         """Take all modules out."""
         self._modules.clear()
+        self._change()
 
     def keys(self) -> Iterable[str]:
         """The names."""
@@ -187,6 +189,7 @@ class ModuleDict(Module):
 
     def __delitem__(self, key: str) -> None:
         del self._modules[key]
+        self._change()
 
     def __len__(self) -> int:
         return len(self._modules)

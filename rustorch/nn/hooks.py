@@ -20,8 +20,8 @@ _ids = count()
 class RemovableHandle:
     """Takes a hook away again: by `remove()`, or at the end of a `with` block."""
 
-    def __init__(self, hooks: dict[int, Any], hook: Any, first: bool = False) -> None:
-        self.id, self._hooks = next(_ids), hooks
+    def __init__(self, hooks: dict[int, Any], hook: Any, changed: Callable[[], None], first: bool = False) -> None:
+        self.id, self._hooks, self._changed = next(_ids), hooks, changed
         others = dict(hooks) if first else {}
         if first:
             hooks.clear()
@@ -30,7 +30,8 @@ class RemovableHandle:
 
     def remove(self) -> None:
         """Take the hook away; a second call does nothing."""
-        self._hooks.pop(self.id, None)
+        if self._hooks.pop(self.id, None) is not None:
+            self._changed()
 
     def __enter__(self) -> RemovableHandle:
         return self

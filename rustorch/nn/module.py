@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self, TypeVar
 
 import rustorch
-from rustorch import Tensor, no_grad
+from rustorch import Tensor, changed, no_grad, watch
 from rustorch.errors import ArgumentError, ShapeError
 from rustorch.nn.hooks import Hook, Hooks, RemovableHandle
 from rustorch.nn.parameter import Parameter
@@ -41,9 +41,11 @@ class Module:
     _transient: set[str]
     """Names of buffers that are left out of the state."""
     _hooks: Hooks | None
+    _changes: int
+    """Grows when a part or a hook comes, goes or is replaced: programs that were traced with the module depend on it."""
 
     def __init__(self) -> None:
-        fresh = {"training": True, "_parameters": {}, "_buffers": {}, "_modules": {}, "_transient": set(), "_hooks": None}
+        fresh: dict[str, Any] = {"training": True, "_parameters": {}, "_buffers": {}, "_modules": {}, "_transient": set(), "_hooks": None, "_changes": 0}
         self.__dict__.update(fresh)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -51,9 +53,15 @@ class Module:
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        watch(self, "training", "_changes")
         if self._hooks is None:
             return self.forward(*args, **kwargs)
         return self._hooks.call(self, self.forward, args, kwargs)
+
+    def _change(self) -> None:
+        """Let traced programs know that the module is another."""
+        self.__dict__["_changes"] += 1
+        changed()
 
     # --- Parts --------------------------------------------------------------------------------------------------------
 
@@ -74,6 +82,7 @@ class Module:
         if not name:
             raise KeyError(f'{kind} name can\'t be empty string ""')
         parts[name] = part
+        self._change()
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter, or the place for one."""
@@ -125,22 +134,28 @@ class Module:
             if value is not None:
                 raise _unfit(value, "parameter", name, "rustorch.nn.Parameter")
             parameters[name] = None
+            self._change()
         elif modules is not None and name in modules:
             if value is not None:
                 raise _unfit(value, "child module", name, "rustorch.nn.Module")
             modules[name] = None
+            self._change()
         elif buffers is not None and name in buffers:
             if value is not None and not isinstance(value, Tensor):
                 raise _unfit(value, "buffer", name, "rustorch.Tensor")
             buffers[name] = value
+            self._change()
         else:
             object.__setattr__(self, name, value)
+            if name == "training":
+                changed()
 
     def __delattr__(self, name: str) -> None:
         for parts in self._kinds():
             if name in parts:
                 del parts[name]
                 self._transient.discard(name)
+                self._change()
                 return
         object.__delattr__(self, name)
 
@@ -283,6 +298,7 @@ class Module:
                 for name, buffer in module._buffers.items():
                     if buffer is not None:
                         module._buffers[name] = change(buffer)
+                module._change()
         return self
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
@@ -353,23 +369,25 @@ class Module:
     # --- Hooks --------------------------------------------------------------------------------------------------------
 
     def _hooked(self) -> Hooks:
+        """The hooks, to which one is going to be added."""
         if self._hooks is None:
             self._hooks = Hooks()
+        self._change()
         return self._hooks
 
     def register_forward_pre_hook(self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False) -> RemovableHandle:
         """Call `hook(module, args)` before `forward`; what it returns, if not None, goes in instead."""
-        return RemovableHandle(self._hooked().before, (hook, with_kwargs), prepend)
+        return RemovableHandle(self._hooked().before, (hook, with_kwargs), self._change, prepend)
 
     def register_forward_hook(
         self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
     ) -> RemovableHandle:
         """Call `hook(module, args, output)` after `forward`; what it returns, if not None, comes out instead."""
-        return RemovableHandle(self._hooked().after, (hook, with_kwargs, always_call), prepend)
+        return RemovableHandle(self._hooked().after, (hook, with_kwargs, always_call), self._change, prepend)
 
     def register_full_backward_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Call `hook(module, grad_output)` when the gradients of the outputs are there; what it returns goes on instead."""
-        return RemovableHandle(self._hooked().before_backward, hook, prepend)
+        return RemovableHandle(self._hooked().before_backward, hook, self._change, prepend)
 
     def register_full_backward_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Call `hook(module, grad_input, grad_output)` when the gradients of the inputs are there, too.
@@ -389,7 +407,7 @@ class Module:
                 "Cannot use both regular backward hooks and full backward hooks on a single Module. Please use only one of them."
             )
         hooks.is_full = full
-        return RemovableHandle(hooks.backward, hook, prepend)
+        return RemovableHandle(hooks.backward, hook, self._change, prepend)
 
     # --- Text ---------------------------------------------------------------------------------------------------------
 
@@ -439,3 +457,4 @@ def _load(module: Module, name: str, part: Any, path: str, given: Any, assign: b
         module._parameters[name] = value if isinstance(value, Parameter) else Parameter(value, requires_grad=part.requires_grad)
     else:
         module._buffers[name] = value
+    module._change()
