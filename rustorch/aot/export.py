@@ -175,9 +175,7 @@ def _each(prefix: str, names: Names) -> list[str]:
 DERIVATIVES: Mapping[str, Derivative] = {
     "value": Derivative(lambda graph, wrt: graph, lambda y, x: [], lambda y, x: [], True, "The value."),
     "grad": Derivative(vjp.grad, lambda y, x: [], lambda y, x: _each("grad", x), False, "The gradient."),
-    "value_and_grad": Derivative(
-        vjp.value_and_grad, lambda y, x: [], lambda y, x: _each("grad", x), True, "The value and its gradient."
-    ),
+    "value_and_grad": Derivative(vjp.value_and_grad, lambda y, x: [], lambda y, x: _each("grad", x), True, "The value and its gradient."),
     "jvp": Derivative(
         jvp.jvp, lambda y, x: _each("tangent", x), lambda y, x: _each("tangent", y), True, "The value, and its derivative along tangents."
     ),

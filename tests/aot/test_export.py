@@ -109,6 +109,18 @@ def test_bits_are_those_of_the_compiler(name: str, symbolic: bool, loaded: Any) 
     same(library.hvp(*given, *tangents), compiled(hvp, [*given, *tangents]))
 
 
+def test_bits_are_those_of_jit(loaded: Any) -> None:
+    for name, argnums in (("rosenbrock", 0), ("features", (0, 1)), ("loss", 0)):
+        function, types, _ = FUNCTIONS[name]
+        wrt = ["params"] if name == "loss" else None
+        library = loaded(export(function, types, derivatives=["value_and_grad"], wrt=wrt, name=name))
+        given = arrays(types)
+        arguments = [dict(zip(PARAMS, given, strict=False)), *given[4:]] if name == "loss" else given
+        value, gradient = rustorch.jit(rustorch.value_and_grad(function, argnums=argnums))(*arguments)
+        gradients = gradient.values() if isinstance(gradient, dict) else gradient if isinstance(gradient, tuple) else (gradient,)
+        same(library.value_and_grad(*given), [one.numpy() for one in (value, *gradients)])
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 63, 1000])
 def test_one_library_serves_every_size(n: int, loaded: Any) -> None:
     library = loaded(export(features, FUNCTIONS["features"][2], derivatives=["value_and_grad"], name="features"))
@@ -169,7 +181,7 @@ def test_containers_become_named_arguments() -> None:
 
 def test_results_that_are_no_floats_have_no_tangents(loaded: Any) -> None:
     library = loaded(export(lambda x: (x * x, x > 0), {"x": f64[3]}, derivatives=["jvp", "vjp"], name="f"))
-    y, mask, tangent = library.jvp(np.array([-1.0, 0.0, 2.0]), np.ones(3))
+    _, mask, tangent = library.jvp(np.array([-1.0, 0.0, 2.0]), np.ones(3))
     np.testing.assert_array_equal(tangent, [-2.0, 0.0, 4.0])
     np.testing.assert_array_equal(mask, [False, False, True])
     np.testing.assert_array_equal(library.vjp(np.array([-1.0, 0.0, 2.0]), np.ones(3))[2], [-2.0, 0.0, 4.0])
@@ -256,7 +268,8 @@ import rustorch
 from tests.aot.test_export import FUNCTIONS, export
 for name, (function, types, open_types) in FUNCTIONS.items():
     for suffix, given in (("", types), ("_n", open_types)):
-        export(function, given, derivatives=["value", "value_and_grad", "hvp"], name=name + suffix).save(f"{sys.argv[1]}/{name}{suffix}.rta")
+        kinds = ["value", "value_and_grad", "hvp"]
+        export(function, given, derivatives=kinds, name=name + suffix).save(f"{sys.argv[1]}/{name}{suffix}.rta")
 """
 
 
@@ -349,7 +362,9 @@ def c_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("objects", [("rosenbrock.o", "features.o"), ("-L.", "-lrosenbrock", "-lfeatures", "-Wl,-rpath,.")], ids=["o", "so"])
+@pytest.mark.parametrize(
+    "objects", [("rosenbrock.o", "features.o"), ("-L.", "-lrosenbrock", "-lfeatures", "-Wl,-rpath,.")], ids=["o", "so"]
+)
 def test_a_c_program(objects: tuple[str, ...], c_folder: Path, shell: Callable[..., str]) -> None:
     strict = ("-Wall", "-Wextra", "-Werror", "-pedantic", "-D_ISOC11_SOURCE")
     shell("cc", "-std=c11", *strict, "main.c", *objects, "-o", "main")
