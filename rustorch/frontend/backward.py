@@ -16,12 +16,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rustorch.autodiff.forms import is_followed
 from rustorch.autodiff.vjp import pullback
 from rustorch.errors import ArgumentError, GradError, ShapeError, compose
 from rustorch.frontend.base import TensorBase, concrete
 from rustorch.frontend.creation import full_op
 from rustorch.frontend.elementwise import functions
+from rustorch.frontend.history import used_history
 from rustorch.frontend.modes import set_mode
 from rustorch.frontend.movement import stack
 from rustorch.frontend.program import normal_form
@@ -30,8 +30,7 @@ from rustorch.frontend.segment import Building, Key, Origin, Primitive, Segment,
 from rustorch.frontend.state import local
 from rustorch.frontend.storage import is_leaf, rebind, same
 from rustorch.ir.analysis import dependents
-from rustorch.ir.graph import Graph, Node, Value
-from rustorch.ir.op import Linear, Zero
+from rustorch.ir.graph import Graph, Value
 from rustorch.ir.rewrite import replay_into
 from rustorch.ir.types import TensorType
 
@@ -103,35 +102,6 @@ def pulled(
     return pullback(
         b, tuple(b.nodes), outputs, cotangents, building.values(wanted), lambda value, ct: replaced.get(value, ct), replaced
     )
-
-
-def used_history(building: Building, roots: Sequence[int], wanted: Sequence[int]) -> int:
-    """Bits of the numbers on the way whose operations need values of the forward pass to be differentiated."""
-    sources = building.values(wanted)
-    nodes = building.b.nodes[: building.places[max(roots)]] if roots else []
-    active = set(sources)
-    path: list[int] = []
-    for place, node in enumerate(nodes):
-        if any(v in active and is_followed(node, i) for i, v in enumerate(node.operands)):
-            active.update(node.results)
-            path.append(place)
-    needed = set(building.values(roots))
-    bits, number = 0, len(building.places) - 1
-    for place in reversed(path):
-        node = nodes[place]
-        if not any(v in needed for v in node.results):
-            continue
-        needed.update(node.operands)
-        if saves(node):
-            while number > 0 and building.places[number - 1] > place:
-                number -= 1
-            bits |= 1 << number
-    return bits
-
-
-def saves(node: Node) -> bool:
-    """Whether the derivative of a node reads values of the forward pass."""
-    return not isinstance(node.op.derivative, (Linear, Zero))
 
 
 # --- One segment ------------------------------------------------------------------------------------------------------

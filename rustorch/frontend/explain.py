@@ -6,7 +6,7 @@ import sys
 import threading
 import warnings
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,16 +57,16 @@ def note(what: str, where: Location, why: str, topic: str = "recompiles") -> Non
         print(f"rustorch: {what}{' at ' + event.where if event.where else ''}: {why}", file=sys.stderr)
 
 
-def note_new_edge(operation: str, where: Location, siblings: Iterable[Sequence[Any]], key: Sequence[Any]) -> None:
-    """Count an operation that was new in its place, and what is different from one that was seen there."""
+def note_new_edge(operation: str, where: Location, siblings: Mapping[Sequence[Any], Any], key: Sequence[Any]) -> None:
+    """Count an operation that was new in its place, and what is different from the one of the same line that was seen there."""
     journal.recorded += 1
-    for other in siblings:
-        if other[0] is key[0] and len(other) == len(key):
+    for other, step in siblings.items():
+        if other[0] is key[0] and len(other) == len(key) and (step.location.file, step.location.line) == (where.file, where.line):
             place = next(i for i in range(1, len(key)) if other[i] != key[i])
             was, found = (x[1] if isinstance(x, tuple) and len(x) > 1 and isinstance(x[0], type) else x for x in (other[place], key[place]))
-            change = f"{where.short}: argument {place} of {operation} was {was}, then {found}"
-            journal.changes[change.split(" was ")[0]] += 1
-            note("program left the known ones", where, change)
+            subject = f"{where.short}: argument {place} of {operation}"
+            journal.changes[subject] += 1
+            note("program left the known ones", where, f"{subject} was {was}, then {found}")
             return
 
 

@@ -32,6 +32,7 @@ from rustorch.config import config
 from rustorch.errors import UserError
 from rustorch.frontend.base import GIL, Array, TensorBase, looked_into
 from rustorch.frontend.explain import note_closed, note_new_edge
+from rustorch.frontend.history import used_history
 from rustorch.frontend.program import Program, make_program
 from rustorch.frontend.segment import GONE, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type
 from rustorch.frontend.state import defaults, local, set_first_segment
@@ -290,12 +291,12 @@ class Recorder(Segment):
         self.serial = next(_serials)
         if live:
             note_closed(why, user_location(), len(self.at.programs) > known)
-        history = False
+        history = []
         for number in live:
             t = self.values[number]
             if t._requires_grad and number not in self.sources:
                 t._origin = (self, number)
-                history = True
+                history.append(number)
             t._segment = None
         for x in self.leaves:
             if x is not None and x._segment is self:
@@ -303,10 +304,20 @@ class Recorder(Segment):
         self.values.clear()
         self.known.clear()
         self._building = None
-        if not history:
+        if not any(map(self.is_usable, history)):
             self.let_go()
         if _edges > TRIE_LIMIT:
             forget_programs()
+
+    def is_usable(self, number: int) -> bool:
+        """Whether gradients can still flow back from a value: no `backward` has given up what they need."""
+        if not self.freed:
+            return True
+        key = ("history", number)
+        bits = self.at.memo.get(key)
+        if bits is None:
+            bits = self.at.memo[key] = used_history(self.building(), [number], list(self.sources))
+        return not self.freed & bits
 
     def number_of_input(self, index: int) -> int:
         """The number of input `index`."""

@@ -15,8 +15,8 @@ from sys import getrefcount
 from typing import Any
 
 from rustorch.errors import TraceError, UserError, compose
-from rustorch.frontend.backward import used_history
 from rustorch.frontend.base import TensorBase, recorded
+from rustorch.frontend.history import used_history
 from rustorch.frontend.random import offset_key
 from rustorch.frontend.recorder import INPUT, NUMBER
 from rustorch.frontend.segment import GONE, LEAF, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type, value_of

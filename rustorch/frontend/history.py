@@ -1,0 +1,39 @@
+"""Which values of a program a derivative needs: what a graph saves, and `backward` gives up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rustorch.autodiff.forms import is_followed
+from rustorch.frontend.segment import Building
+from rustorch.ir.graph import Node
+from rustorch.ir.op import Linear, Zero
+
+
+def used_history(building: Building, roots: Sequence[int], wanted: Sequence[int]) -> int:
+    """Bits of the numbers on the way whose operations need values of the forward pass to be differentiated."""
+    sources = building.values(wanted)
+    nodes = building.b.nodes[: building.places[max(roots)]] if roots else []
+    active = set(sources)
+    path: list[int] = []
+    for place, node in enumerate(nodes):
+        if any(v in active and is_followed(node, i) for i, v in enumerate(node.operands)):
+            active.update(node.results)
+            path.append(place)
+    needed = set(building.values(roots))
+    bits, number = 0, len(building.places) - 1
+    for place in reversed(path):
+        node = nodes[place]
+        if not any(v in needed for v in node.results):
+            continue
+        needed.update(node.operands)
+        if saves(node):
+            while number > 0 and building.places[number - 1] > place:
+                number -= 1
+            bits |= 1 << number
+    return bits
+
+
+def saves(node: Node) -> bool:
+    """Whether the derivative of a node reads values of the forward pass."""
+    return not isinstance(node.op.derivative, (Linear, Zero))

@@ -1,0 +1,290 @@
+"""The recorder: what is recognised, what is compiled, what is kept."""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+
+import rustorch
+from rustorch import compiler
+from rustorch.errors import ShapeError
+from rustorch.frontend.explain import journal
+from rustorch.frontend.recorder import LIMIT, held
+from rustorch.frontend.state import local
+
+
+def compiles() -> int:
+    return compiler.statistics.compiles
+
+
+def test_a_repeated_program_is_compiled_once() -> None:
+    def step(x: rustorch.Tensor) -> float:
+        return float((x * 3 + x.exp()).sum())
+
+    x = rustorch.tensor([0.25, 0.5, 1.75])
+    first = step(x)
+    before, recorded = compiles(), journal.recorded
+    for _ in range(5):
+        assert step(x) == first
+    assert compiles() == before
+    assert journal.recorded == recorded
+
+
+def test_a_number_is_a_constant_until_it_changes_and_an_input_from_then_on() -> None:
+    x = rustorch.tensor([1.0, 2.0, 5.0])
+    results = [(x * (0.125 * k)).tolist() for k in (1, 2)]
+    before = compiles()
+    results += [(x * (0.125 * k)).tolist() for k in range(3, 9)]
+    assert compiles() == before
+    assert results == [[0.125 * k, 0.25 * k, 0.625 * k] for k in range(1, 9)]
+
+
+def test_zeros_of_both_signs_and_types_of_numbers_are_told_apart() -> None:
+    x = rustorch.tensor([1.0, 2.0])
+    assert np.signbit((x * -0.0).numpy()).all()
+    assert not np.signbit((x * 0.0).numpy()).any()
+    n = rustorch.tensor([1, 2])
+    assert (n + 1).dtype is rustorch.int64
+    assert (n + 1.0).dtype is rustorch.float32
+    assert (n + True).dtype is rustorch.int64
+
+
+def test_only_what_is_held_is_computed() -> None:
+    x = rustorch.tensor([1.0, 2.0])
+    kept = x + 1
+    dropped = x * 7.5
+    del dropped
+    rustorch.sync()
+    assert kept._array is not None
+    values = [object()]
+    assert held(values) == []
+    mine = values[0]
+    assert held(values) == [0]
+    del mine
+
+
+def test_a_superset_serves_a_subset() -> None:
+    x = rustorch.tensor([1.0, 4.0])
+
+    def step(keep: bool) -> None:
+        a = x * 1.375
+        b = a + 2.625
+        if not keep:
+            del a
+        b.tolist()
+
+    step(True)
+    before = compiles()
+    step(False)
+    assert compiles() == before
+
+
+def test_errors_are_raised_on_the_line_and_leave_the_segment_usable() -> None:
+    x, y = rustorch.tensor([1.0, 2.0]), rustorch.tensor([1.0, 2.0, 3.0])
+    z = x + 1
+    with pytest.raises(ShapeError, match=r"The size of tensor a \(2\) must match the size of tensor b \(3\)") as caught:
+        z + y
+    assert "test_recorder.py" in str(caught.value)
+    assert (z * 2).tolist() == [4.0, 6.0]
+
+
+def test_long_programs_close_at_the_limit() -> None:
+    x = rustorch.tensor(0.0)
+    for _ in range(LIMIT + 10):
+        x = x + 1
+    assert x.item() == LIMIT + 10
+
+
+def test_another_thread_may_look_at_a_value() -> None:
+    x = rustorch.tensor([1.0, 2.0]) * 2
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(x.tolist()))
+    thread.start()
+    thread.join()
+    assert seen == [[2.0, 4.0]]
+    assert (x + 1).tolist() == [3.0, 5.0]
+
+
+def test_threads_record_at_the_same_time() -> None:
+    def work(k: int) -> None:
+        for i in range(20):
+            x = rustorch.tensor([1.0 * k, 2.0], requires_grad=True)
+            y = (x * x * 3).sum()
+            y.backward()
+            results[k].append(x.grad.tolist())
+            assert i == len(results[k]) - 1
+
+    results: list[list[list[float]]] = [[] for _ in range(4)]
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert [r for k in range(4) for r in results[k]] == [[6.0 * k, 12.0] for k in range(4) for _ in range(20)]
+
+
+def test_memory_does_not_grow_in_a_loop_that_reads_nothing() -> None:
+    w = rustorch.randn(8, 8, requires_grad=True)
+    x = rustorch.randn(4, 8)
+    rustorch.sync()
+
+    def steps(n: int) -> None:
+        for _ in range(n):
+            w.grad = None
+            loss = ((x @ w).tanh() ** 2).mean()
+            loss.backward()
+            with rustorch.no_grad():
+                w.sub_(w.grad * 0.01)
+
+    steps(50)
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    steps(400)
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 20_000
+    assert np.isfinite(w.detach().numpy()).all()
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_over_ten_thousand_steps() -> None:
+    w = rustorch.randn(8, 8, requires_grad=True)
+    x = rustorch.randn(4, 8)
+    losses = []
+
+    def steps(n: int) -> None:
+        for _ in range(n):
+            w.grad = None
+            loss = ((x @ w).tanh() ** 2).mean()
+            loss.backward()
+            losses[:] = [loss]
+            with rustorch.no_grad():
+                w.sub_(w.grad * 0.01)
+
+    steps(100)
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    steps(10_000)
+    gc.collect()
+    assert tracemalloc.get_traced_memory()[0] - before < 50_000
+    tracemalloc.stop()
+
+
+def test_a_loss_that_is_added_up_does_not_hold_its_steps() -> None:
+    w = rustorch.randn(8, 8, requires_grad=True)
+    x = rustorch.randn(400, 8)
+    total = 0.0
+
+    def steps(n: int) -> None:
+        nonlocal total
+        for _ in range(n):
+            w.grad = None
+            loss = (x @ w).square().mean()
+            loss.backward()
+            total = total + loss
+
+    steps(5)
+    gc.collect()
+    before = len(gc.get_objects())
+    steps(50)
+    gc.collect()
+    assert len(gc.get_objects()) - before < 50 * 12
+
+
+def test_explain_says_what_keeps_changing() -> None:
+    x = rustorch.tensor([1.0, 2.0, 3.0, 4.0])
+    for n in range(1, 4):
+        (x + 0.5)[:n].tolist()
+    told = rustorch.explain()
+    assert "compiled:" in told
+    assert "argument" in told
+    assert repr(told) == str(told)
+
+
+def test_a_line_that_always_compiles_is_told() -> None:
+    x = rustorch.tensor([1.0, 2.0])
+    with pytest.warns(UserWarning, match="times in a row"):
+        for k in range(1, 20):
+            y = x
+            for _ in range(k):
+                y = y * 1.0625
+            y.tolist()
+
+
+def test_tensors_pickle() -> None:
+    x = rustorch.tensor([[1.0, 2.0]], requires_grad=True)
+    y = pickle.loads(pickle.dumps(x))
+    assert y.tolist() == [[1.0, 2.0]]
+    assert y.requires_grad
+    assert y.is_leaf
+    z = pickle.loads(pickle.dumps(rustorch.tensor([1, 2]) + 1))
+    assert z.tolist() == [2, 3]
+    with pytest.raises(RuntimeError, match="history"):
+        pickle.dumps(x * 2)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_fork_while_a_segment_is_open() -> None:
+    x = rustorch.tensor([1.0, 2.0]) * 3
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(write, repr((x + 1).tolist()).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 100) == b"[4.0, 7.0]"
+    assert x.tolist() == [3.0, 6.0]
+
+
+def test_spawn_and_eager_mode_in_a_new_interpreter() -> None:
+    program = (
+        "import rustorch as rt, pickle, sys\n"
+        "x = rt.tensor([1.0, 2.0], requires_grad=True)\n"
+        "y = ((x * 3).exp() + x).sum(); y.backward()\n"
+        "h = rt.tensor([2.0]); h.add_(1).mul_(4)\n"
+        "v = x.detach()[0:1] * 5\n"
+        "print(x.grad.tolist(), h.tolist(), v.tolist(), rt.jit(lambda a: a * 2)(h).tolist())\n"
+        "from rustorch import compiler\n"
+        "print(compiler.statistics.compiles)\n"
+    )
+    environment = {**os.environ, "RUSTORCH_EAGER": "1"}
+    shown = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True).stdout
+    first, second = shown.splitlines()
+    expected = (3 * np.exp(3 * np.array([1.0, 2.0], np.float32)) + 1).tolist()
+    assert np.allclose(eval(first.split("] [")[0] + "]"), expected, rtol=1e-6)
+    assert first.endswith("[12.0] [5.0] [24.0]")
+    assert second == "0"
+
+
+def test_the_import_is_light() -> None:
+    program = "import sys, rustorch; print([m for m in ('llvmlite', 'networkx', 'sklearn') if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == "[]"
+
+
+def test_code_without_a_file_has_a_line() -> None:
+    with pytest.raises(ShapeError) as caught:
+        exec("import rustorch\nx = rustorch.tensor([1., 2.])\nx + rustorch.tensor([1., 2., 3.])", {})
+    assert "<string>:3" in str(caught.value)
+
+
+def test_no_warnings_in_ordinary_use() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        x = rustorch.tensor([0.0, 1.0])
+        assert np.isnan((x / x).numpy()[0])
+    assert local.segment is not None
