@@ -142,24 +142,29 @@ class _Fuser:
     def _mark_memory(self) -> None:
         """Operands and results of steps that work on memory, seen through views."""
         for node in self.nodes:
-            name = node.op.name
-            if name in _OWN_STEP and not (name == "reshape" and is_virtual(node)):
+            if node.op.name in _OWN_STEP and not (node.op.name == "reshape" and is_virtual(node)):
                 self.plan.memory[node.result] = None
-        for node in self.nodes:
-            name = node.op.name
-            if name == "dot_general":
-                for k, operand in enumerate(node.operands):
-                    self._require(operand, _product_reads(self.plan, node, k))
-            elif name == "reshape" and not is_virtual(node):
-                seen = self.plan.view(node.operands[0])
-                whole = is_identity(seen.reads, tensor(seen.base).shape, tensor(node.operands[0]).shape)
-                self._require(node.operands[0], whole)
-            elif name == "gather":
-                self._require(node.operands[0], True)
-            elif name == "scatter_add":
-                for operand in node.operands:
-                    if not self._is_number(operand):
-                        self._require(operand, True)
+        known = -1
+        while known < len(self.plan.memory):  # a value that gets memory ends the views through it, so look again
+            known = len(self.plan.memory)
+            for node in self.nodes:
+                self._mark_operands(node)
+
+    def _mark_operands(self, node: Node) -> None:
+        name = node.op.name
+        if name == "dot_general":
+            for k, operand in enumerate(node.operands):
+                self._require(operand, _product_reads(self.plan, node, k))
+        elif name == "reshape" and not is_virtual(node):
+            seen = self.plan.view(node.operands[0])
+            whole = is_identity(seen.reads, tensor(seen.base).shape, tensor(node.operands[0]).shape)
+            self._require(node.operands[0], whole)
+        elif name == "gather":
+            self._require(node.operands[0], True)
+        elif name == "scatter_add":
+            for operand in node.operands:
+                if not self._is_number(operand):
+                    self._require(operand, True)
 
     def _require(self, value: Value, through_view: bool) -> None:
         """The value (or, if a view of it will do, its base) must be in memory."""
@@ -267,7 +272,7 @@ class _Fuser:
             seen = self.plan.view(operand)
             home = self.home.get(seen.base)
             if home is step:
-                if not self._linked(step, seen, operand, level):
+                if _reads_anywhere(node, operand) or not self._linked(step, seen, operand, level):
                     return "reads a member at another index"
             elif home is not None and (home.needs | 1 << home.index) >> step.index & 1:
                 return "would make a cycle"
@@ -317,7 +322,9 @@ class _Fuser:
             level = "kept" if not node.op.has(Trait.REDUCTION) and is_kept(merged, node.result) else "full"
             for operand in node.operands:
                 seen = self.plan.view(operand)
-                if self.home.get(seen.base) in (first, second) and not self._linked(merged, seen, operand, level):
+                if self.home.get(seen.base) not in (first, second):
+                    continue
+                if _reads_anywhere(node, operand) or not self._linked(merged, seen, operand, level):
                     return False
         return True
 
@@ -394,6 +401,11 @@ class _Fuser:
 def is_kept(step: Step, value: Value) -> bool:
     """Whether a member of a kernel has the kept axes only."""
     return bool(step.reduced) and len(squeeze(tensor(value).shape)) < len(step.shape)
+
+
+def _reads_anywhere(node: Node, operand: Value) -> bool:
+    """Whether a node reads elements of an operand that only run time knows: all of it must be in memory before."""
+    return node.op.name == "gather" and operand is node.operands[0]
 
 
 def _reduced_axes(node: Node) -> frozenset[int]:
