@@ -25,7 +25,7 @@ from rustorch.frontend.history import used_history
 from rustorch.frontend.modes import set_mode
 from rustorch.frontend.movement import stack
 from rustorch.frontend.program import normal_form
-from rustorch.frontend.recorder import Recorder
+from rustorch.frontend.recorder import ALL, Recorder
 from rustorch.frontend.segment import Building, Key, Origin, Primitive, Segment, is_floating, value_of
 from rustorch.frontend.state import local
 from rustorch.frontend.storage import is_leaf, rebind, same
@@ -141,8 +141,8 @@ def pull_segment(
 def _pull_closed(
     segment: Recorder, seeds: Mapping[int, Any], wanted: tuple[int, ...], replaced: Mapping[int, Any], create: bool
 ) -> tuple[list[Any], tuple[int, ...], int]:
-    if not segment.leaves and segment.freed:
-        return [], (), segment.freed
+    if segment.freed == ALL:
+        return [], (), ALL
     key = (tuple(seeds), tuple(ct is None for ct in seeds.values()), wanted, tuple(replaced))
     memo = segment.at.memo
     known = memo.get(key)

@@ -11,7 +11,12 @@ from rustorch.ir.op import Linear, Zero
 
 
 def used_history(building: Building, roots: Sequence[int], wanted: Sequence[int]) -> int:
-    """Bits of the numbers on the way whose operations need values of the forward pass to be differentiated."""
+    """Bits of the numbers on the way from `wanted` to `roots` whose operations need values of the forward pass."""
+    return history_of(building, roots, wanted)[0]
+
+
+def history_of(building: Building, roots: Sequence[int], wanted: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+    """As `used_history`, and those of `wanted` from which a way leads to `roots`."""
     sources = building.values(wanted)
     nodes = building.b.nodes[: building.places[max(roots)]] if roots else []
     active = set(sources)
@@ -31,7 +36,7 @@ def used_history(building: Building, roots: Sequence[int], wanted: Sequence[int]
             while number > 0 and building.places[number - 1] > place:
                 number -= 1
             bits |= 1 << number
-    return bits
+    return bits, tuple(n for n, v in zip(wanted, sources, strict=True) if v in needed)
 
 
 def saves(node: Node) -> bool:

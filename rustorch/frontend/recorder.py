@@ -32,7 +32,7 @@ from rustorch.config import config
 from rustorch.errors import UserError
 from rustorch.frontend.base import GIL, Array, TensorBase, looked_into
 from rustorch.frontend.explain import note_closed, note_new_edge
-from rustorch.frontend.history import used_history
+from rustorch.frontend.history import history_of
 from rustorch.frontend.program import Program, make_program
 from rustorch.frontend.segment import GONE, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type
 from rustorch.frontend.state import defaults, local, set_first_segment
@@ -44,6 +44,10 @@ LIMIT = 2000
 """A segment closes at this many values."""
 TRIE_LIMIT = 200_000
 """So many edges are remembered; beyond, all are forgotten (compiled programs are not: they are kept by what they compute)."""
+
+
+ALL = -1
+"""All bits: the history of every value."""
 
 
 class Step:
@@ -304,20 +308,32 @@ class Recorder(Segment):
         self.values.clear()
         self.known.clear()
         self._building = None
-        if not any(map(self.is_usable, history)):
+        if self.has_freed and not any(map(self.is_usable, history)):
+            self.freed = ALL
+            history = []
+        if not history:
             self.let_go()
         if _edges > TRIE_LIMIT:
             forget_programs()
 
+    @property
+    def has_freed(self) -> bool:
+        """Whether some history, here or in the segments that values came from, was given up."""
+        return bool(self.freed) or any(origin is not None and origin[0].freed for _, origin in self.sources.values())
+
     def is_usable(self, number: int) -> bool:
-        """Whether gradients can still flow back from a value: no `backward` has given up what they need."""
-        if not self.freed:
-            return True
+        """Whether gradients can still flow back from a value: no `backward` has given up what they need, here or before."""
+        if self.freed == ALL:
+            return False
         key = ("history", number)
-        bits = self.at.memo.get(key)
-        if bits is None:
-            bits = self.at.memo[key] = used_history(self.building(), [number], list(self.sources))
-        return not self.freed & bits
+        known = self.at.memo.get(key)
+        if known is None:
+            known = self.at.memo[key] = history_of(self.building(), [number], list(self.sources))
+        bits, reached = known
+        if self.freed & bits:
+            return False
+        origins = [self.sources[n][1] for n in reached]
+        return all(origin is None or origin[0].is_usable(origin[1]) for origin in origins)
 
     def number_of_input(self, index: int) -> int:
         """The number of input `index`."""
