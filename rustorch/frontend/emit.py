@@ -24,7 +24,7 @@
   `Value` and makes the numbers from it: `uniform(b, key, type)`, `bernoulli_mask(b, key, shape, p)`.
 """
 
-from rustorch.frontend.advance import advance
+from rustorch.frontend.advance import Advance
 from rustorch.frontend.emission import (
     Builder,
     DType,
@@ -67,7 +67,7 @@ logsumexp = logsumexp_op.emit
 
 __all__ = [
     "Builder", "DType", "Operand", "Scalar", "Shape", "Size", "Tensor", "TensorType", "Value",
-    "advance", "as_float", "average", "axes_of", "axis_of", "bernoulli_mask", "broadcast", "broadcast_shapes", "broadcast_to", "changed",
+    "Advance", "as_float", "average", "axes_of", "axis_of", "bernoulli_mask", "broadcast", "broadcast_shapes", "broadcast_to", "changed",
     "convert", "count",
     "default_dtype", "dtype_of", "index", "keep", "logsumexp", "matmul", "operation", "promote", "random_key", "rebind", "reduce",
     "reshape", "result_type", "shape_of", "together", "uniform", "variance", "watch",

@@ -58,7 +58,7 @@ def native_entry(program: Program, traced: Traced, leaves: Sequence[Any], fallba
         outputs=tuple(artifact.outputs),
         results=tuple(results),
         work_bytes=artifact.work_bytes,
-        cost=_cost(program.graph),
+        cost=cost(program.graph),
         slots=TensorSlots("_array", fresh),
         as_tuple=traced.structure.kind == "tuple",
         epoch=True,
@@ -85,7 +85,7 @@ def _source(x: Any, place: int) -> Source | None:
     return Source(type(x).__name__, place) if type(x) in (float, int) else None
 
 
-def _cost(graph: Graph) -> int:
+def cost(graph: Graph) -> int:
     """Elements read, written and computed: what the time of a call grows with."""
     total = 0
     for node in graph.nodes:

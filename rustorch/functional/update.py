@@ -4,7 +4,7 @@ The operations take parameters, gradients and moments (all first moments, then a
 the new moments and, where there is one, the new count of steps. The learning rate and the count are 0-d tensors: another value
 of them is no other program. They are float64, and so is what is computed of them alone.
 
-`rustorch.optim` calls them through `advance`, which runs an operation at once and writes its results over tensors.
+`rustorch.optim` calls them through an `Advance`, which runs an operation at once and writes its results over tensors.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rustorch.frontend.emit import Builder, Value, advance, broadcast_to, convert, dtype_of, operation, rebind, shape_of
+from rustorch.frontend.emit import Advance, Builder, Value, broadcast_to, convert, dtype_of, operation, rebind, shape_of
 from rustorch.functional.layer import length
 from rustorch.ir.dtypes import f64
 
@@ -216,4 +216,4 @@ def write(tensors: Sequence[Any], values: Sequence[Any]) -> None:
         rebind(x, value)
 
 
-__all__ = ["adagrad", "adam", "advance", "clamped", "rmsprop", "scaled_to_norm", "sgd", "total_norm", "write"]
+__all__ = ["Advance", "adagrad", "adam", "clamped", "rmsprop", "scaled_to_norm", "sgd", "total_norm", "write"]

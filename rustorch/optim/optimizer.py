@@ -17,7 +17,7 @@ import numpy as np
 import rustorch
 from rustorch import Tensor, enable_grad, watch
 from rustorch.errors import ArgumentError
-from rustorch.functional.update import advance
+from rustorch.functional.update import Advance
 
 
 class Group(dict[str, Any]):
@@ -25,7 +25,7 @@ class Group(dict[str, Any]):
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
-        self.plans: dict[tuple[bool, ...], list[Plan]] = {}
+        self.plans: dict[tuple[bool, ...], Plan] = {}
         """What a step needs, by which of the parameters have a gradient."""
         self.rate: Any = None
         if "lr" in settings:
@@ -62,13 +62,10 @@ class Group(dict[str, Any]):
 
 
 class Plan:
-    """What a step needs of the parameters that have been advanced together from the first: tensors to read and to write."""
+    """A step of those parameters of a group that have a gradient, in parts that share their count of steps."""
 
-    __slots__ = ("grads", "into", "moments", "params", "step")
-
-    def __init__(self, params: list[Any], grads: list[int], moments: list[Any], step: Any) -> None:
-        self.params, self.grads, self.moments, self.step = params, grads, moments, step
-        self.into = [*params, *moments, *(() if step is None else (step,))]
+    def __init__(self, settings: list[Any], parts: list[tuple[list[int], Advance]]) -> None:
+        self.settings, self.parts = settings, parts
 
 
 def cell(value: float) -> Any:
@@ -170,17 +167,17 @@ class Optimizer:
             watch(group, "settings")
             grads = [p.grad for p in group["params"]]
             there = tuple([g is not None for g in grads])
-            plans = group.plans.get(there)
-            if plans is None:
-                plans = group.plans[there] = self._plans(group, there)
+            plan = group.plans.get(there)
             settings = [group[name] for name in self.arguments]
-            for plan in plans:
-                of_plan = [grads[i] for i in plan.grads]
-                advance(self.operation, (plan.params, of_plan, plan.moments, plan.step, group.rate, *settings), plan.into)
+            if plan is None or plan.settings != settings:
+                plan = self._plan(group, there, settings)
+                group.plans[there] = plan
+            for places, advance in plan.parts:
+                advance(grads if len(places) == len(grads) else [grads[i] for i in places])
         return loss
 
-    def _plans(self, group: Group, there: tuple[bool, ...]) -> list[Plan]:
-        """The plans of a step of the parameters that have gradients, one for each count of steps that they share."""
+    def _plan(self, group: Group, there: tuple[bool, ...], settings: list[Any]) -> Plan:
+        """The plan of a step of the parameters that have gradients."""
         moving = [i for i, has in enumerate(there) if has]
         params, names = group["params"], self.moments(group)
         for i in moving:
@@ -191,10 +188,14 @@ class Optimizer:
                 if name not in state:
                     state[name] = Tensor(np.full(p.shape, value, p.dtype.numpy))
         shared = self._counted(group, moving) if self.counts(group) else [(None, moving)] if moving else []
-        return [
-            Plan([params[i] for i in places], places, [self.state[params[i]][n] for n in names for i in places], step)
-            for step, places in shared
-        ]
+        parts = []
+        for step, places in shared:
+            moved = [params[i] for i in places]
+            moments = [self.state[p][name] for name in names for p in moved]
+            arguments = (moved, None, moments, step, group.rate, *settings)
+            into = [*moved, *moments, *(() if step is None else (step,))]
+            parts.append((places, Advance(self.operation, arguments, 1, into, len(moved))))
+        return Plan(settings, parts)
 
     def _counted(self, group: Group, moving: list[int]) -> list[tuple[Any, list[int]]]:
         """The counts of steps of parameters, which share one where they have always moved together, and will now."""
