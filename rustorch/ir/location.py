@@ -39,6 +39,10 @@ class Location:
 UNKNOWN = Location("<unknown>", 0, 0, "")
 
 
+_OURS = tuple(f"{_PACKAGE}{room.name}{'/' if room.is_dir() else ''}" for room in Path(_PACKAGE).iterdir() if room.name != "cli")
+"""Where our own frames are; the console script is a user of the library, as others are."""
+
+
 @lru_cache(maxsize=4096)
 def _location(code: CodeType, line: int, instruction: int) -> Location:
     column = 0
@@ -52,6 +56,6 @@ def _location(code: CodeType, line: int, instruction: int) -> Location:
 def user_location() -> Location:
     """The innermost frame that is not ours: the user's line."""
     frame = sys._getframe(1)
-    while frame.f_code.co_filename.startswith(_PACKAGE) and frame.f_back is not None:
+    while frame.f_code.co_filename.startswith(_OURS) and frame.f_back is not None:
         frame = frame.f_back
     return _location(frame.f_code, frame.f_lineno, frame.f_lasti)
