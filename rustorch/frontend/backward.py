@@ -405,7 +405,7 @@ def backward(
     given = [None] * len(roots) if grad_tensors is None else _listed(grad_tensors)
     asked = None if inputs is None else _listed(inputs)
     if asked is not None and not asked:
-        raise ArgumentError("`inputs` argument to `backward()` cannot be empty.")
+        raise GradError("`inputs` argument to `backward()` cannot be empty.")
     for x in asked or ():
         if not x._requires_grad:
             raise GradError("One of the differentiated Tensors does not require grad")

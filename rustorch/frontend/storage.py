@@ -59,7 +59,7 @@ def become_leaf(x: TensorBase) -> None:
     x._requires_grad = True
 
 
-@operation
+@operation(name="clone")
 def same(b: Builder, input: Value) -> Value:
     """The tensor's value, as a result of its own."""
     return input
