@@ -36,7 +36,7 @@ def inspect(function: Callable[..., Any]) -> Callable[..., Inspection]:
                 name = names.get(id(outside.tensor), "")
                 value.hint = f"{name}_grad" if name and outside.gradient else name
         graph, _, _ = normal_form(traced.graph.inputs, traced.graph.nodes, traced.graph.outputs, traced.graph.name)
-        return Inspection.of_graph(graph, traced.name)
+        return Inspection.of_graph(graph, traced.name, traced.graph)
 
     return look
 

@@ -9,7 +9,7 @@ the same place on rewritten operands; any other node gets a number of its own wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rustorch.ir.analysis import dependents, live_nodes
@@ -21,9 +21,10 @@ from rustorch.ir.printer import attribute_text
 
 @dataclass(frozen=True)
 class Mark(Location):
-    """A location that knows the number of its node."""
+    """A location that knows the number of its node, among the nodes of one inspection."""
 
     number: int = -1
+    origins: object = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Origins:
             taken.add(number)
             numbers.update((value, number) for value in node.results)
             at = node.location
-            location = Mark(at.file, at.line, at.column, at.function, number)
+            location = Mark(at.file, at.line, at.column, at.function, number, self)
             marked.append(Node(node.op, node.operands, node.attrs, node.results, node.regions, location))
         return Graph(graph.name, graph.inputs, tuple(marked), graph.outputs), numbers
 
@@ -86,9 +87,10 @@ class Origins:
     def _renewed(self, node: Node, stage: str, taken: set[int]) -> int:
         """The number of the node that this one was made from, where it is that node still; else a new number."""
         at = node.location
-        parents = (at.number,) if isinstance(at, Mark) else self._beside(node, stage)
-        if isinstance(at, Mark) and at.number not in taken:
-            parent = self.all[at.number]
+        mark = at if isinstance(at, Mark) and at.origins is self else None
+        parents = self._beside(node, stage) if mark is None else (mark.number,)
+        if mark is not None and mark.number not in taken:
+            parent = self.all[mark.number]
             if (parent.op, parent.type) == (node.op.name, _type_text(node.results)):
                 return parent.number
         return self._new(node.op.name, node.results, stage, Location(at.file, at.line, at.column, at.function), parents)

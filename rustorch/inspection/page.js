@@ -94,7 +94,7 @@ class Part {
     const kind = KINDS[this.column.name] || "ir";
     this.rows = this.section.lines.map(([text, links], line) => {
       const row = make("span", { class: links ? "row on" : "row" });
-      row.part = this;
+      row.owner = this;
       row.line = line;
       if (kind === "python") {
         const [, number, code] = text.match(/^.\s*(\d+) \|(.*)$/) || [null, "", text.trim()];
@@ -232,9 +232,9 @@ function select(numbers, { from = null, name = "", remember = true } = {}) {
     counts[column.name] = matched.reduce((sum, part) => sum + part.strong, 0);
     column.count.textContent = counts[column.name] || "";
     if (matched.length && !matched.some((part) => !part.element.classList.contains("shut"))) matched[0].toggle(true);
-    if (!from || from.part.column !== column) reveal(column);
+    if (!from || from.owner.column !== column) reveal(column);
   }
-  if (from && name) markName(from.part, name);
+  if (from && name) markName(from.owner, name);
   $$("[data-numbers]").forEach((element) => {
     const level = selection.strong.size ? strength(JSON.parse(element.dataset.numbers)) : 0;
     element.classList.toggle("sel", level === 2);
@@ -309,12 +309,12 @@ function setFocus(index) {
   columns.forEach((column, k) => column.element.classList.toggle("focus", k === focus));
 }
 
-function rowOf(event) { const row = event.target.closest(".row"); return row && row.part ? row : null; }
+function rowOf(event) { const row = event.target.closest(".row"); return row && row.owner ? row : null; }
 
 function onClick(event) {
   const row = rowOf(event);
   if (!row || String(getSelection())) return;
-  setFocus(row.part.column.index);
+  setFocus(row.owner.column.index);
   const place = event.target.classList.contains("c") && event.target.textContent.match(/^\/\/ (\S+):(\d+)$/);
   if (place) {
     const numbers = PAGE.origins.flatMap(([, , at], n) => (at && at[0].endsWith(place[1]) && at[1] === +place[2] ? [n] : []));
@@ -323,11 +323,11 @@ function onClick(event) {
     return;
   }
   const name = event.target.classList.contains("n") ? event.target.textContent : "";
-  const meant = name ? row.part.meaning(name) : undefined;
-  const numbers = meant !== undefined ? [meant] : row.part.about(row.line);
+  const meant = name ? row.owner.meaning(name) : undefined;
+  const numbers = meant !== undefined ? [meant] : row.owner.about(row.line);
   const known = numbers.length && numbers.every((n) => selection.strong.has(n)) && selection.strong.size === numbers.length;
   if (known && row === selection.at && !name) { select([]); return; }
-  selection.title = row.part.column.name === "source" ? row.textContent.replace(/^\d+/, "").trim() : row.part.section.title;
+  selection.title = row.owner.column.name === "source" ? row.textContent.replace(/^\d+/, "").trim() : row.owner.section.title;
   select(numbers, { from: row, name });
 }
 
@@ -340,7 +340,7 @@ function onHover(event) {
     previewed.forEach((each) => each.classList.remove("pre"));
     previewed = [];
     if (!wanted || !wanted.classList.contains("on")) return;
-    for (const number of wanted.part.about(wanted.line).slice(0, 40)) {
+    for (const number of wanted.owner.about(wanted.line).slice(0, 40)) {
       for (const { part, line } of places.get(number) || []) {
         const each = part.rows && part.rows[line];
         if (each) { each.classList.add("pre"); previewed.push(each); }
@@ -354,10 +354,10 @@ function step(direction) {
   const rows = column.parts.filter((part) => part.rows && !part.element.classList.contains("shut")).flatMap((part) => part.rows);
   const linked = rows.filter((row) => row.classList.contains("on"));
   if (!linked.length) return;
-  const current = linked.indexOf(selection.at && selection.at.part.column === column ? selection.at : $(".row.sel", column.body));
+  const current = linked.indexOf(selection.at && selection.at.owner.column === column ? selection.at : $(".row.sel", column.body));
   const row = linked[current < 0 ? 0 : (current + direction + linked.length) % linked.length];
-  selection.title = row.part.section.title;
-  select(row.part.about(row.line), { from: row });
+  selection.title = row.owner.section.title;
+  select(row.owner.about(row.line), { from: row });
   row.scrollIntoView({ block: "nearest" });
 }
 
@@ -536,9 +536,9 @@ function check() {
   const counted = () => Object.fromEntries(columns.map((column) => [column.name, $$(".row.sel", column.body).length]));
   const simplified = columns.find((column) => column.name === "simplified");
   for (const row of $$(".row.on", simplified.body)) {
-    if (row.part.links(row.line).length !== 1) continue;
+    if (row.owner.links(row.line).length !== 1) continue;
     row.click();
-    found.clicks.push({ number: row.part.links(row.line)[0], counts: counted(), related: $$(".row.rel").length });
+    found.clicks.push({ number: row.owner.links(row.line)[0], counts: counted(), related: $$(".row.rel").length });
   }
   document.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" }));
   found.cleared = $$(".row.sel, .row.rel, tr.sel, .box.sel").length;

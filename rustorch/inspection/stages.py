@@ -90,11 +90,22 @@ class Stages:
     """Seconds per pass."""
 
     @classmethod
-    def of_graph(cls, graph: Graph, name: str = "") -> Self:
-        """Of a tensor graph; of a recorded program with derivatives in it, `traced` is the part that is none."""
+    def of_graph(cls, graph: Graph, name: str = "", recorded: Graph | None = None) -> Self:
+        """Of a tensor graph; where it has derivatives in it, `traced` is the part that is none.
+
+        `recorded` is the program as it was recorded, with the nodes that `graph` does not need: a gradient alone does not need
+        all of the function.
+        """
         origins = Origins()
-        traced = TensorStage("traced", *origins.mark(primal_part(graph), "traced"))
-        return cls._compiled(origins, traced, graph, name)
+        whole = graph if recorded is None else recorded
+        part = primal_part(whole)
+        if part is whole:
+            part = graph
+        else:
+            read = {v for node in part.nodes for v in node.operands}
+            more = (v for v in part.inputs if v in read and v not in graph.inputs)
+            part = Graph(graph.name, (*graph.inputs, *more), part.nodes, part.outputs)
+        return cls._compiled(origins, TensorStage("traced", *origins.mark(part, "traced")), graph, name)
 
     @classmethod
     def of_derivative(cls, primal: Graph, derive: Callable[[Graph], Graph], name: str = "") -> Self:
