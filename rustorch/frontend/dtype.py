@@ -77,12 +77,10 @@ def set_default_dtype(d: DType) -> None:
         raise DTypeError("only floating-point types are supported as the default type")
     if d is not defaults.dtype:
         segment = local.segment
-        if segment.count and hasattr(segment, "close"):
+        if hasattr(segment, "close"):
             segment.close("the default element type")
         defaults.dtype = d
         defaults.epoch += 1
-        if hasattr(segment, "close"):
-            del local.segment
 
 
 def as_dtype(d: Any) -> DType:

@@ -14,8 +14,8 @@ from rustorch.compiler import statistics
 from rustorch.config import config
 from rustorch.ir.location import Location
 
-STREAK = 12
-"""So many closings of segments in a row at one line, each with a compilation, are told as a warning."""
+STREAK, SECONDS = 20, 1.0
+"""So many closings of segments in a row at one line, each with a compilation, that take so long together, are told as a warning."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Journal:
 
 journal = Journal()
 _lock = threading.Lock()
-_streak: dict[tuple[str, int], int] = {}
+_streaks: dict[tuple[str, int], list[Any]] = {}
 
 
 def note(what: str, where: Location, why: str, topic: str = "recompiles") -> None:
@@ -73,18 +73,19 @@ def note_new_edge(operation: str, where: Location, siblings: Mapping[Sequence[An
 def note_closed(why: str, where: Location, compiled: bool) -> None:
     """Count a closed segment; warn when one line goes on needing new programs."""
     journal.closed[why] += 1
+    line = (where.file, where.line)
     if not compiled:
-        _streak.pop((where.file, where.line), None)
+        _streaks.pop(line, None)
         return
     journal.programs += 1
-    line = (where.file, where.line)
-    _streak[line] = _streak.get(line, 0) + 1
     note("program compiled", where, f"a segment closed by {why} is new", "segments")
-    if _streak[line] == STREAK:
-        changing = ", ".join(name for name, _ in journal.changes.most_common(1)) or "the program differs each time"
+    began = _streaks.setdefault(line, [0, statistics.seconds])
+    began[0] += 1
+    if began[0] >= STREAK and statistics.seconds - began[1] >= SECONDS:
+        _streaks[line] = [-(10**9), statistics.seconds]  # told once
+        changing = next((what for what, _ in journal.changes.most_common() if what.startswith(f"{where.short}:")), "the program differs")
         warnings.warn(
-            f"{where.short}: a new program was compiled {STREAK} times in a row here ({changing}); see rustorch.explain()",
-            stacklevel=2,
+            f"{where.short}: a new program was compiled {STREAK} times in a row here ({changing}); see rustorch.explain()", stacklevel=4
         )
 
 

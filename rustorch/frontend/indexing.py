@@ -11,7 +11,7 @@ from rustorch.errors import ArgumentError, DimensionError, ShapeError, compose
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.elementwise import recorded
 from rustorch.frontend.emission import Builder, Value, axis_of, broadcast, broadcast_to, convert, dtype_of, operation, reshape, shape_of
-from rustorch.frontend.movement import region, select, squeeze, unsqueeze
+from rustorch.frontend.movement import is_plain, plain_view, region, select, squeeze, unsqueeze
 from rustorch.frontend.movement import reshape as reshape_view
 from rustorch.frontend.operation import from_array
 from rustorch.frontend.reduction import where_op
@@ -210,6 +210,8 @@ def basic(x: Any, entries: list[Any]) -> Any:
                 raise DimensionError(f"index {place} is out of bounds for dimension {axis} with size {size}")
             slices.append(slice(place % size, place % size + 1, 1))
         axis += 1
+    if is_plain(x):
+        return plain_view(x, x._array[tuple(e if e is None or isinstance(e, slice) else int(e) for e in entries)])
     whole = all(s.start == 0 and s.stop == size and s.step == 1 for s, size in zip(slices, own, strict=True))
     view = x if whole else region(x, tuple(slices))
     return view if view is not x and view._type.shape == tuple(shape) else reshape_view(view, tuple(shape))

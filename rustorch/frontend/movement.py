@@ -179,16 +179,20 @@ def zero_of(x: Value) -> int | float | bool:
 
 
 def is_plain(x: TensorBase) -> bool:
-    """Whether a view of `x` can be made by numpy, unrecorded: concrete elements, and no gradient to follow."""
-    return x._array is not None and not x._requires_grad and local.segment.writes_memory
+    """Whether a view of `x` can be made by numpy, unrecorded: concrete elements, no gradient to follow, no recorded views."""
+    if x._array is None or x._requires_grad or not local.segment.writes_memory:
+        return False
+    extra = x._extra
+    return extra is None or (extra.scatter is None and not extra.views)
 
 
 def plain_view(x: TensorBase, array: Any) -> Any:
     """A tensor that looks into the memory of `x`."""
     view = concrete(array, TensorType(x._type.dtype, array.shape))
-    base = x._more()
-    view._more().exposed = base.exposed
-    base.shared = view._more().shared = True
+    base, extra = x._more(), view._more()
+    extra.exposed = base.exposed
+    base.shared = extra.shared = True
+    extra.base = x
     return view
 
 
@@ -200,9 +204,12 @@ def viewed(x: TensorBase, call: Callable[..., Any], args: tuple[Any, ...], scatt
 def reshape(input: Any, *shape: Any) -> Any:
     """The tensor with the same elements in another shape; one size may be -1."""
     asked = sizes_from(shape)
-    if is_plain(input) and input._array.flags.c_contiguous:
-        return plain_view(input, input._array.reshape(whole_shape(input._type.shape, asked)))
     own = input._type.shape
+    if is_plain(input):
+        array = input._array.reshape(whole_shape(own, asked))
+        if np.may_share_memory(array, input._array):
+            return plain_view(input, array)
+        return reshape_op(input, asked)
     return viewed(input, reshape_op, (asked,), lambda base, value: reshape_op(value, own))
 
 
@@ -226,7 +233,10 @@ def permute(input: Any, *dims: Any) -> Any:
     """The dimensions in another order."""
     order = sizes_from(dims)
     rank = len(input._type.shape)
-    back = tuple(int(i) for i in np.argsort([d % rank if rank else d for d in order])) if len(order) == rank else ()
+    whole = tuple(d % rank if -rank <= d < rank else d for d in order)
+    if is_plain(input) and sorted(whole) == list(range(rank)):
+        return plain_view(input, input._array.transpose(whole))
+    back = tuple(int(i) for i in np.argsort(whole)) if len(order) == rank else ()
     return viewed(input, permute_op, (order,), lambda base, value: permute_op(value, back))
 
 

@@ -293,8 +293,7 @@ class Recorder(Segment):
         live = self.compute()
         self.closed = True
         self.serial = next(_serials)
-        if live:
-            note_closed(why, user_location(), len(self.at.programs) > known)
+        compiled = len(self.at.programs) > known
         history = []
         for number in live:
             t = self.values[number]
@@ -315,6 +314,8 @@ class Recorder(Segment):
             self.let_go()
         if _edges > TRIE_LIMIT:
             forget_programs()
+        if live:
+            note_closed(why, user_location(), compiled)
 
     @property
     def has_freed(self) -> bool:

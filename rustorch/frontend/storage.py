@@ -142,9 +142,16 @@ def store(x: TensorBase, value: TensorBase) -> None:
     segment = local.segment
     stays_leaf = x._requires_grad and is_leaf(x) and not value._requires_grad
     if extra is not None and x._array is not None and segment.writes_memory and looked_into(x):
-        np.copyto(x._array, value._elements())
+        elements = value._elements()
+        segment = local.segment
+        np.copyto(x._array, elements)
         segment.forget(x)
         x._requires_grad, x._origin = value._requires_grad or stays_leaf, value._origin
+        base = extra.base
+        while base is not None:  # whose memory this is, too
+            if base._extra is not None and base._extra.views:
+                _derive_views(base)
+            base = base._extra.base if base._extra is not None else None
     else:
         take(x, value)
         if stays_leaf:
