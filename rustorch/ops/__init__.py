@@ -1,6 +1,6 @@
 """The vocabulary: importing this package registers every op."""
 
-from rustorch.ops import constant, contraction, conversion, elementwise, indexing, logic, loop, movement, random, reduction
+from rustorch.ops import constant, contraction, conversion, elementwise, indexing, logic, loop, movement, random, reduction, special
 from rustorch.ops.interpret import interpret
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "movement",
     "random",
     "reduction",
+    "special",
 ]

@@ -26,10 +26,10 @@ from rustorch.ir.op import (
 )
 from rustorch.ir.printer import to_text
 from rustorch.ir.types import DType, TensorType
-from rustorch.ops import constant, contraction, conversion, elementwise, indexing, logic, movement, random, reduction
+from rustorch.ops import constant, contraction, conversion, elementwise, indexing, logic, movement, random, reduction, special
 from rustorch.ops.family import Array
 
-_MODULES: tuple[ModuleType, ...] = (elementwise, logic, conversion, reduction, movement, contraction, indexing, constant, random)
+_MODULES: tuple[ModuleType, ...] = (elementwise, special, logic, conversion, reduction, movement, contraction, indexing, constant, random)
 
 
 def page() -> str:
