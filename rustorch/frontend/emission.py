@@ -94,7 +94,7 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
     rank = max(map(len, shapes))
     result: list[Size] = [1] * rank
     for which, shape in enumerate(shapes):
-        for axis, size in enumerate(shape, rank - len(shape)):
+        for axis, size in reversed(list(enumerate(shape, rank - len(shape)))):
             if size == 1 or size == result[axis]:
                 continue
             if result[axis] != 1:
