@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rustorch.inspection.stages import Stages
 
 
-@dataclass(frozen=True)
-class Drawn:
+class Drawn(NamedTuple):
     """A box of the drawing: what stands in it, the group that it belongs to, and whether it is round (an input)."""
 
     id: str

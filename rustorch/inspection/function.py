@@ -11,10 +11,9 @@ from rustorch.frontend.base import TensorBase
 from rustorch.frontend.jit import JitFunction, jit
 from rustorch.frontend.program import normal_form
 from rustorch.frontend.trace import Outside
-from rustorch.inspection.inspection import Inspection
 
 
-def inspect(function: Callable[..., Any]) -> Callable[..., Inspection]:
+def inspect(function: Callable[..., Any]) -> Callable[..., Any]:
     """What the compiler makes of a function, a transform of one, a Module or a training step, for given arguments.
 
     The function is traced, not run: nothing that it would change is changed.
@@ -28,7 +27,9 @@ def inspect(function: Callable[..., Any]) -> Callable[..., Inspection]:
         raise ArgumentError(compose(f"inspect takes a function, not {type(function).__name__}", todo="Write rustorch.inspect(f)(x)."))
     traceable: JitFunction = function if isinstance(function, JitFunction) else jit(function)
 
-    def look(*args: Any, **kwargs: Any) -> Inspection:
+    def look(*args: Any, **kwargs: Any) -> Any:
+        from rustorch.inspection.inspection import Inspection  # takes a moment to import
+
         traced = traceable.lower(*args, **kwargs).traced
         names = outside_names(traceable.function)
         for value, outside in zip(traced.graph.inputs[traced.arguments :], traced.outside, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rustorch.codegen.contraction import group_sizes, operand_axes
 from rustorch.codegen.fuse import Step
@@ -24,8 +24,7 @@ _KERNELS = ("kernel", "fill", "scatter")
 """Kinds of step that are a loop graph of their own."""
 
 
-@dataclass(frozen=True)
-class Kernel:
+class Kernel(NamedTuple):
     """A step of the plan: a fused kernel, a product, a scatter, or a name for memory that others fill."""
 
     name: str
@@ -46,8 +45,7 @@ class Kernel:
     """Steps whose results it reads."""
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(NamedTuple):
     """A value in memory: where it lies, how large it is, and the first and last step that touch it (arena only)."""
 
     value: str
@@ -59,8 +57,7 @@ class Memory:
     number: int | None
 
 
-@dataclass(frozen=True)
-class Fusion:
+class Fusion(NamedTuple):
     """The plan as records and as text."""
 
     kernels: tuple[Kernel, ...]

@@ -1,4 +1,4 @@
-"""`Inspection`: the stages of a compiled function, a summary of them, and their other forms."""
+"""`Inspection`: the stages of a compiled function, a summary of them, and their other forms, each imported when it is asked for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rustorch.inspection import dot, graphs, page, schema
 from rustorch.inspection.fused import Kernel, count
 from rustorch.inspection.stages import TENSOR_LEVELS, Stages
 
@@ -22,6 +21,8 @@ class Inspection(Stages):
 
     def to_json(self, indent: int | None = None) -> str:
         """All of it as JSON; `docs/inspection.md` describes the schema."""
+        from rustorch.inspection import schema
+
         return schema.to_json(self, indent)
 
     def to_networkx(self, level: str = "simplified") -> Any:
@@ -29,18 +30,26 @@ class Inspection(Stages):
 
         For the level `fused`: the steps, and an edge for each that reads what another wrote.
         """
+        from rustorch.inspection import graphs
+
         return graphs.to_networkx(self, level)
 
     def to_dot(self, level: str = "simplified") -> str:
         """The level as text for Graphviz; in `simplified`, the nodes of a kernel stand in a box."""
+        from rustorch.inspection import dot
+
         return dot.to_dot(self, level)
 
     def to_mermaid(self, level: str = "simplified") -> str:
         """The level as a Mermaid flowchart, which GitHub and many editors draw."""
+        from rustorch.inspection import dot
+
         return dot.to_mermaid(self, level)
 
     def to_html(self, path: str | Path | None = None) -> str:
         """One self-contained page: the stages side by side, linked; also written to `path` if one is given."""
+        from rustorch.inspection import page
+
         text = page.to_html(self)
         if path is not None:
             Path(path).write_text(text, encoding="utf-8")
@@ -48,6 +57,8 @@ class Inspection(Stages):
 
     def _repr_html_(self) -> str:
         """In a notebook: the page in a frame."""
+        from rustorch.inspection import page
+
         return page.in_frame(self)
 
     def __str__(self) -> str:

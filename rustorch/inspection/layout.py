@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from rustorch.inspection.fused import Kernel, count
 
@@ -20,8 +20,7 @@ DRAWN_STEPS = 400
 Point = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Drawing:
+class Drawing(NamedTuple):
     """Centre of each box, the points that each arrow passes through, and the size of it all."""
 
     boxes: Mapping[str, Point]

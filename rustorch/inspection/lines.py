@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rustorch.inspection.origins import number_of
 from rustorch.ir.graph import Graph, Node, Value
@@ -13,8 +13,7 @@ from rustorch.ir.printer import bare_constants, to_text
 _NAME = re.compile(r"%\w+")
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A line of a stage's text."""
 
     text: str
@@ -24,8 +23,7 @@ class Line:
     """Names that the line defines, with the numbers of what they stand for."""
 
 
-@dataclass(frozen=True)
-class Section:
+class Section(NamedTuple):
     """A function or another part of a stage that stands by itself."""
 
     title: str
@@ -37,8 +35,7 @@ class Section:
         return "".join(f"{line.text}\n" for line in self.lines)
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(NamedTuple):
     """One stage of the compiler: its name and its text in sections."""
 
     name: str

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from rustorch.codegen.assemble import assembly
 from rustorch.codegen.emit_llvm import FunctionEmitter
@@ -87,7 +86,7 @@ def llvm_stage(generated: Generated, links: Mapping[int, Links]) -> Stage:
         if text or title not in ("constants", "declarations"):
             lines.append(Line(text, links.get(number, ())))
     close()
-    return Stage("llvm", tuple(replace(s, lines=_trimmed(s.lines)) for s in sections))
+    return Stage("llvm", tuple(s._replace(lines=_trimmed(s.lines)) for s in sections))
 
 
 def _trimmed(lines: tuple[Line, ...]) -> tuple[Line, ...]:

@@ -3,14 +3,14 @@
 Passes keep the location of the node that they rewrite, whatever they make of it. A `Mark` is a location with a number, so a
 graph whose nodes are marked tells afterwards, for every node of its result, which node it comes from. `Origins.mark` does
 that stage by stage: a node keeps its number where it is the same operation on the same operands, or the same operation in
-the same place on rewritten operands; any other node gets a number of its own whose parent is the node that it comes from.
+the same place on rewritten operands; any other node gets a number of its own whose parents are the nodes that it comes from:
+the one that it replaces, and those that are gone because it does their work too (the product in a fused multiply-add).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from rustorch.ir.analysis import dependents, live_nodes
 from rustorch.ir.graph import Graph, Node, Value
@@ -19,16 +19,18 @@ from rustorch.ir.op import Trait
 from rustorch.ir.printer import attribute_text
 
 
-@dataclass(frozen=True)
 class Mark(Location):
     """A location that knows the number of its node, among the nodes of one inspection."""
 
-    number: int = -1
-    origins: object = field(default=None, compare=False, repr=False)
+    number: int
+    origins: Origins
+
+    def __init__(self, at: Location, number: int, origins: Origins) -> None:
+        super().__init__(at.file, at.line, at.column, at.function)
+        vars(self).update(number=number, origins=origins)  # around the frozen fields
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """A node (or an input) that appears in one stage or more: what it is, where it first appears, and what it comes from."""
 
     number: int
@@ -50,6 +52,8 @@ class Origins:
         self._known: dict[tuple[Any, ...], int] = {}
         self._places: dict[int, tuple[Location, list[int]]] = {}
         """By identity: the locations of unmarked nodes (one object for each operation that a user wrote), and their nodes."""
+        self._before: list[Node] = []
+        """The marked nodes of the stage before."""
 
     def mark(self, graph: Graph, stage: str) -> tuple[Graph, dict[Value, int]]:
         """The graph with marked nodes, made of the same values; and the number of each value.
@@ -64,14 +68,34 @@ class Origins:
             numbers[value] = self._inputs[key]
         taken: set[int] = set()
         marked: list[Node] = []
+        first_new = len(self.all)
         for node in graph.nodes:
             number = self._number(node, numbers, stage, taken)
             taken.add(number)
             numbers.update((value, number) for value in node.results)
-            at = node.location
-            location = Mark(at.file, at.line, at.column, at.function, number, self)
-            marked.append(Node(node.op, node.operands, node.attrs, node.results, node.regions, location))
+            marked.append(Node(node.op, node.operands, node.attrs, node.results, node.regions, Mark(node.location, number, self)))
+        self._absorb(taken, first_new)
+        self._before = marked
         return Graph(graph.name, graph.inputs, tuple(marked), graph.outputs), numbers
+
+    def _absorb(self, present: set[int], first_new: int) -> None:
+        """A node of the stage before that is gone becomes a parent of what its readers became, where that is new."""
+        heirs: dict[int, set[int]] = {}
+        for origin in self.all[first_new:]:
+            for parent in origin.parents:
+                heirs.setdefault(parent, set()).add(origin.number)
+        kept = present | heirs.keys()
+        readers: dict[Value, set[int]] = {}
+        for node in reversed(self._before):
+            number = number_of(node)
+            assert number is not None
+            if number not in kept:
+                read = {reader for value in node.results for reader in readers.get(value, ())}
+                heirs[number] = {heir for reader in read for heir in heirs.get(reader, ())}
+                for heir in heirs[number]:
+                    self.all[heir] = self.all[heir]._replace(parents=(*self.all[heir].parents, number))
+            for value in node.operands:
+                readers.setdefault(value, set()).add(number)
 
     def _number(self, node: Node, numbers: dict[Value, int], stage: str, taken: set[int]) -> int:
         operands = [numbers[v] for v in node.operands]
@@ -120,6 +144,15 @@ class Origins:
                 found.add(parent)
                 pending.extend(self.all[parent].parents)
         return found
+
+    def related(self, number: int) -> set[int]:
+        """A node, the nodes that it comes from, and those that were made from it."""
+        found = {number} | self.ancestors(number)
+        made = {number}
+        for origin in self.all[number + 1 :]:  # parents come before their children
+            if not made.isdisjoint(origin.parents):
+                made.add(origin.number)
+        return found | made
 
 
 def number_of(node: Node) -> int | None:

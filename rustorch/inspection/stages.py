@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self
+from typing import NamedTuple, Self
 
 from rustorch import compiler
 from rustorch.codegen.fuse import Plan
@@ -30,8 +30,7 @@ TENSOR_LEVELS = ("traced", "differentiated", "simplified")
 """Those that are tensor graphs."""
 
 
-@dataclass(frozen=True)
-class NodeView:
+class NodeView(NamedTuple):
     """A node of the simplified graph: what it is, what it costs, and the kernel that runs it."""
 
     id: str
@@ -48,8 +47,7 @@ class NodeView:
     """Empty where the node has no step of its own: it is read through a view."""
 
 
-@dataclass(frozen=True)
-class Applied:
+class Applied(NamedTuple):
     """A rule that a pass applied to a node."""
 
     in_pass: str
@@ -58,8 +56,7 @@ class Applied:
     number: int | None
 
 
-@dataclass
-class TensorStage:
+class TensorStage(NamedTuple):
     """A tensor graph among the stages, marked, with the number of each value."""
 
     name: str
@@ -192,6 +189,10 @@ class Stages:
         homes = {number: kernel.name for kernel in self.kernels for number in kernel.links} if level == "simplified" else {}
         ids = self.ids(level)
         return [_node_view(node, stage, ids, homes) for node in stage.graph.nodes]
+
+    def related(self, number: int) -> set[int]:
+        """The numbers of a node, of those that it comes from, and of those that were made from it, through all stages."""
+        return self.origins.related(number)
 
     def ids(self, level: str) -> dict[Value, str]:
         """What each value of a tensor stage is called: as in the text; constants without a line of their own by number."""

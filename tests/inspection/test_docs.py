@@ -21,7 +21,7 @@ def test_the_programs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         exec(compile(program, str(PAGE), "exec"), names)
     assert (tmp_path / "energy.html").stat().st_size > 10_000
     printed = capsys.readouterr().out
-    for word in ("energy for x86-64", "kernel @k0 over (1000) reduced (0)", "flowchart TD", "mul %"):
+    for word in ("energy for x86-64", "kernel @k0 over (1000) reduced (0)", "flowchart TD", " = fma %"):
         assert word in printed
 
 

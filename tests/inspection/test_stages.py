@@ -20,6 +20,7 @@ from rustorch.inspection.stages import LEVELS, TENSOR_LEVELS
 from rustorch.ir.analysis import digest
 from rustorch.ir.builder import Builder
 from rustorch.ir.dtypes import f32
+from rustorch.ir.location import Location
 from rustorch.ir.parser import parse
 from rustorch.ir.printer import payloads
 from tests.inspection import programs
@@ -127,6 +128,22 @@ def test_a_node_that_stays_keeps_its_number() -> None:
     found = [{n.number for n in seen.nodes_of(level) if n.op == "gather"} for level in TENSOR_LEVELS]
     assert found[0] == found[1] == found[2]
     assert len(found[0]) == 1
+
+
+def test_a_node_that_is_absorbed_is_found_in_what_does_its_work() -> None:
+    """x * x + y becomes one fma: the product is not lost."""
+    b = Builder()
+    x, y = b.input(f32[64], "x"), b.input(f32[64], "y")
+    with b.at(Location("f.py", 1, 1, "f")):
+        product = b.mul(x, x)
+    with b.at(Location("f.py", 2, 1, "f")):
+        total = b.add(product, y)
+    seen = Inspection.of_graph(b.build([total], "f"))
+    (fma,) = seen.nodes
+    before = {node.op: node.number for node in seen.nodes_of("differentiated")}
+    assert fma.op == "fma"
+    assert seen.related(before["mul"]) >= {fma.number, before["mul"]}
+    assert seen.origins.ancestors(fma.number) == {before["add"], before["mul"]}
 
 
 def test_rules_are_told() -> None:
