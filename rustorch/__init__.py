@@ -56,6 +56,7 @@ from rustorch.frontend.recorder import sync
 from rustorch.frontend.structure import changed, watch
 from rustorch.frontend.tensor import Tensor, Variable
 from rustorch.frontend.transforms import hessian, jacfwd, jacrev, jvp, value_and_grad, vjp
+from rustorch.inspection import inspect
 from rustorch.ir.dtypes import bool_ as bool
 from rustorch.ir.dtypes import f32, f64, i32, i64
 from rustorch.ir.dtypes import f32 as float
