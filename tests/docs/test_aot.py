@@ -19,10 +19,11 @@ PAGE = (ROOT / "docs" / "aot.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```(\S+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
-def run(folder: Path, *command: str) -> str:
+def run(folder: Path, *command: str, **environment: str) -> str:
     """What a command prints; it must succeed, and complain of nothing."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path})
+    around = {**os.environ, "PYTHONPATH": path, **environment}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=around)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     return done.stdout
 
