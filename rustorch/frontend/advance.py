@@ -64,7 +64,13 @@ class Advance:
         entry(*given)
 
     def _record(self, given: Sequence[Any]) -> None:
-        _without_grad(lambda: [rebind(x, v) for x, v in zip(self.into, self.function(*self._filled(given)), strict=True)])
+        before = local.segment.mode
+        set_mode(False)
+        try:
+            for x, value in zip(self.into, self.function(*self._filled(given)), strict=True):
+                rebind(x, value)
+        finally:
+            set_mode(before)
 
     def _filled(self, given: Any) -> list[Any]:
         arguments = self.arguments.copy()
@@ -82,8 +88,7 @@ class Advance:
         for x, array in zip(self.into, results, strict=True):
             extra = x._extra
             if extra is not None and (extra.views or extra.base is not None or looked_into(x)):
-                value = concrete(array, x._type)
-                _without_grad(lambda x=x, value=value: rebind(x, value))
+                _write(x, concrete(array, x._type))
             else:
                 x._array = array
         for x in self.inner:
@@ -146,11 +151,11 @@ def _tensors(arguments: Any) -> list[TensorBase]:
     return found
 
 
-def _without_grad(write: Callable[[], Any]) -> None:
-    """Call a function with gradients off."""
+def _write(x: TensorBase, value: TensorBase) -> None:
+    """Write a tensor that others look into; those that gradients are wanted at, too."""
     before = local.segment.mode
     set_mode(False)
     try:
-        write()
+        rebind(x, value)
     finally:
         set_mode(before)

@@ -87,8 +87,9 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
 @operation(name="elu")
 def _elu(b: Builder, input: Value, alpha: float, scale: float) -> Value:
     """scale * (x where it is positive, alpha (e^x - 1) elsewhere)."""
-    below = b.minimum(input, 0)  # where x is positive e^x is not wanted, and might overflow
-    found: Value = b.select(b.gt(input, 0), b.mul(input, scale), b.mul(b.expm1(below), alpha * scale))
+    positive = b.gt(input, 0)
+    below = b.select(positive, b.const(0, input), input)  # where x is positive e^x is not wanted, and might overflow
+    found: Value = b.select(positive, b.mul(input, scale), b.mul(b.expm1(below), alpha * scale))
     return found
 
 

@@ -153,9 +153,9 @@ class Gradients:
         return None if place is None else self.inputs[place]
 
 
-def _as_many(answer: Any, known: list[Any], place: int | None, what: str) -> tuple[Any, ...]:
+def _as_many(found: Any, known: list[Any], place: int | None, what: str) -> tuple[Any, ...]:
     """A hook's answer as a tuple; only the gradient that arrived last can still be replaced."""
-    answer = answer if isinstance(answer, tuple) else (answer,)
+    answer: tuple[Any, ...] = found if isinstance(found, tuple) else (found,)
     if len(answer) != len(known):
         raise ArgumentError(f"Backward hook returned an invalid number of grad_input, got {len(answer)}, but expected {len(known)}")
     for i, (new, old) in enumerate(zip(answer, known, strict=True)):

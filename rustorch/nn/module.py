@@ -45,8 +45,9 @@ class Module:
     """Grows when a part or a hook comes, goes or is replaced: programs that were traced with the module depend on it."""
 
     def __init__(self) -> None:
-        fresh: dict[str, Any] = {"training": True, "_parameters": {}, "_buffers": {}, "_modules": {}, "_transient": set(), "_hooks": None, "_changes": 0}
-        self.__dict__.update(fresh)
+        own = self.__dict__
+        own["training"], own["_parameters"], own["_buffers"], own["_modules"] = True, {}, {}, {}
+        own["_transient"], own["_hooks"], own["_changes"] = set(), None, 0
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes."""
