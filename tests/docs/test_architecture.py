@@ -110,3 +110,8 @@ def test_a_step_is_compiled_once_for_both_doors(tmp_path: Path) -> None:
 
 def test_it_stays_short() -> None:
     assert len(PAGE.splitlines()) <= 350
+
+
+def test_every_page_is_listed() -> None:
+    listed = re.findall(r"^\| `(\w+\.md)` \|", (ROOT / "docs" / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md")
