@@ -44,7 +44,7 @@ def inspect(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def outside_names(function: Callable[..., Any]) -> dict[int, str]:
     """Names, by `id`, of the tensors that a function takes from outside: those of the variables that it, and the functions that it
-    calls, see; and those of Modules' parameters."""
+    calls, see; those of Modules' parameters, and of optimisers' states."""
     found: dict[int, str] = {}
     seen: set[int] = set()
     pending: list[tuple[str, Any]] = [("", function)]
@@ -56,11 +56,13 @@ def outside_names(function: Callable[..., Any]) -> dict[int, str]:
         if isinstance(value, TensorBase):
             found.setdefault(id(value), name)
         elif isinstance(value, dict):
-            pending += [(f"{name}_{key}", x) for key, x in value.items()]
+            pending += [(f"{name}_{key if isinstance(key, str) else k}", x) for k, (key, x) in enumerate(value.items())]
         elif isinstance(value, (list, tuple)):
             pending += [(f"{name}_{k}", x) for k, x in enumerate(value)]
         elif hasattr(value, "named_parameters") and not isinstance(value, type):
             pending += [(f"{name}_{path}".strip("_").replace(".", "_"), x) for path, x in value.named_parameters()]
+        elif hasattr(value, "param_groups"):  # an optimiser: its state, by parameter
+            pending += [(name, dict(value.state)), (name, value.param_groups)]
         elif callable(value) and not isinstance(value, type):
             pending += _variables(value)
     return found

@@ -170,6 +170,7 @@ def primal_part(graph: Graph) -> Graph:
     current, back = 0, False
     derived: set[Value] = set()
     nodes: list[Node] = []
+    forward = 0
     for node in graph.nodes:
         place = id(node.location)
         if place != current:
@@ -179,11 +180,12 @@ def primal_part(graph: Graph) -> Graph:
             derived.update(node.results)
         else:
             nodes.append(node)
+            forward = forward if derived else len(nodes)
     if not derived:
         return graph
     read = {v for node in nodes for v in node.operands}
     alive = dependents(Graph(graph.name, graph.inputs, tuple(nodes), ()), graph.inputs)
-    last = [v for node in nodes for v in node.results if v not in read and v in alive]
+    last = [v for node in nodes[:forward] for v in node.results if v not in read and v in alive]  # a loss that nobody returns
     outputs = tuple(dict.fromkeys([*(v for v in graph.outputs if v not in derived), *last]))
     part = Graph(graph.name, graph.inputs, tuple(nodes), outputs)
     return Graph(graph.name, graph.inputs, tuple(live_nodes(part)), outputs)

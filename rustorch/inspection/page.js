@@ -240,6 +240,7 @@ function select(numbers, { from = null, name = "", remember = true } = {}) {
     element.classList.toggle("sel", level === 2);
     element.classList.toggle("rel", level === 1);
   });
+  for (const picked of [".steps .box.sel", ".costs tr.sel"]) if ($(picked)) centre($(picked));
   drawRulers();
   describe(counts);
   if (remember) {
@@ -255,6 +256,14 @@ function reveal(column) {
   if (!row || !row.offsetParent) return;
   const box = row.getBoundingClientRect(), frame = column.body.getBoundingClientRect();
   if (box.top < frame.top + 24 || box.bottom > frame.bottom - 24) column.body.scrollTop += box.top - frame.top - frame.height / 3;
+}
+
+// Scroll a step of the overview into its card, if it is not there.
+function centre(element) {
+  const card = element.closest(".card > div");
+  const box = element.getBoundingClientRect(), frame = card.getBoundingClientRect();
+  if (box.top < frame.top || box.bottom > frame.bottom) card.scrollTop += box.top + box.height / 2 - frame.top - frame.height / 2;
+  if (box.left < frame.left || box.right > frame.right) card.scrollLeft += box.left + box.width / 2 - frame.left - frame.width / 2;
 }
 
 function drawRulers() {
@@ -485,6 +494,7 @@ function linkSteps() {
     const kernel = PAGE.kernels.find((k) => k.name === box.dataset.name);
     box.onclick = () => { selection.title = `@${kernel.name}`; select(kernel.numbers); };
   }
+  if ($(".steps .box")) centre($(".steps .box"));
 }
 
 // --- Theme, keys, start ----------------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -224,6 +225,26 @@ def test_a_step_with_elementary_functions() -> None:
     seen = inspect(programs.squares_step)(np.ones(16, np.float32), w)
     assert [n.op for n in seen.nodes_of("traced")] == ["mul", "exp", "add", "reduce_sum"]
     assert seen.cost.transcendental == 16
+
+
+def test_modules_and_optimisers_give_names() -> None:
+    model = rustorch.nn.Linear(4, 2)
+    opt = rustorch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    def train(x: Any) -> Any:
+        opt.zero_grad()
+        loss = model(x).sum()
+        loss.backward()
+        opt.step()
+        return loss
+
+    x = rustorch.ones(3, 4)
+    train(x)  # makes the optimiser's state
+    seen = inspect(train)(x)
+    names = {seen.ids("traced")[v] for v in seen.traced.graph.inputs}
+    assert {"%x", "%model_weight", "%model_bias", "%opt_0_momentum_buffer", "%opt_1_momentum_buffer"} <= names
+    assert len(seen.traced.graph.outputs) == 1
+    assert "%weight: f32[2, 4], %bias: f32[2]) -> f32[3, 2]" in inspect(model)(x).text("traced")
 
 
 def test_symbolic_sizes() -> None:
