@@ -145,7 +145,9 @@ class KernelLowering(LoopEmitter):
         across = self.vector in self.space.reduced
         sizes = [self.space.shape[k] for k in self.space.reduced]
         accumulators = Accumulators(self, self.schedule, sizes, reductions, rows, across, self.read)
-        order = self._needed([n.operands[0] for n in reductions] + [s.value for s in stores])
+        wanted = [n.operands[0] for n in reductions] + [s.value for s in stores]
+        order = self._needed(wanted)
+        self._prepare(b, [*wanted, *(v for node in order for v in node.operands)], rows)
         spills = self._spills(loop, order) if across else []
         axes = sorted(self.space.reduced)
         inner = axes[-1]
@@ -297,6 +299,13 @@ class KernelLowering(LoopEmitter):
         if isinstance(source, Iota):
             return self._iota(b, source, frame)
         return self._load(b, source, frame)
+
+    def _prepare(self, b: Builder, values: Sequence[Value], rows: list[Frame]) -> None:
+        """Compute the kept members behind `values` before the loops that read them: their checks run even where a loop has no turn."""
+        for base in dict.fromkeys(self.plan.view(v).base for v in values):
+            if base in self.members and self._is_kept(base):
+                for row in rows:
+                    self._kept_value(b, base, row)
 
     def _kept_value(self, b: Builder, value: Value, row: Frame) -> Value:
         if value not in row.values:

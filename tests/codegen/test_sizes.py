@@ -31,7 +31,7 @@ def row(size: Size, dtype: DType = f32) -> Graph:
 def grid(rows: Size, columns: Size) -> Graph:
     """Rows and columns, each with reductions that are read again, a transpose, and a vector along either axis."""
     b = Builder()
-    x, u, v = b.input(f32[rows, columns], "x"), b.input(f32[rows], "u"), b.input(f32[columns], "v")  # type: ignore[index]
+    x, u, v = b.input(f32[rows, columns], "x"), b.input(f32[rows], "u"), b.input(f32[columns], "v")
     shape = (rows, columns)
     z = b.add(b.mul(x, b.broadcast_to(u, shape=shape, dims=(0,))), b.broadcast_to(v, shape=shape, dims=(1,)))
     mean = b.broadcast_to(b.reduce_sum(z, axes=(1,)), shape=shape, dims=(0,))
