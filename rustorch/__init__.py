@@ -1,6 +1,8 @@
 """Gradients as native code: PyTorch's manners in front of one optimising compiler."""
 
 from rustorch.autograd import grad
+from rustorch.frontend import functions as _functions
+from rustorch.frontend import generated as _generated
 from rustorch.frontend.creation import (
     arange,
     as_tensor,
@@ -33,6 +35,7 @@ from rustorch.frontend.dtype import (
 )
 from rustorch.frontend.explain import explain
 from rustorch.frontend.functions import *  # noqa: F403
+from rustorch.frontend.generated import *  # noqa: F403
 from rustorch.frontend.jit import jit
 from rustorch.frontend.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from rustorch.frontend.random import (
@@ -71,7 +74,7 @@ from rustorch.version import VERSION as __version__
 
 # isort: split
 # What follows is written with the names above, like any user's program.
-from rustorch import functional, nn, optim
+from rustorch import aot, functional, nn, optim
 from rustorch.nn import (
     BatchNorm1d,
     BatchNorm2d,
@@ -92,3 +95,17 @@ from rustorch.nn import (
     Sequential,
 )
 from rustorch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
+
+__all__ = [
+    "__version__", "Adagrad", "Adam", "AdamW", "aot", "arange", "as_tensor", "BatchNorm1d", "BatchNorm2d", "BCELoss",
+    "BCEWithLogitsLoss", "bernoulli", "bool", "changed", "CrossEntropyLoss", "default_generator", "device", "double", "Dropout", "dtype",
+    "Embedding", "empty", "empty_like", "enable_grad", "explain", "eye", "f32", "f64", "finfo", "Flatten", "float", "float32", "float64",
+    "from_numpy", "full", "full_like", "functional", "Generator", "get_default_dtype", "get_rng_state", "grad", "hessian", "i32", "i64",
+    "iinfo", "initial_seed", "inspect", "int", "int32", "int64", "is_grad_enabled", "jacfwd", "jacrev", "jit", "jvp", "L1Loss",
+    "LayerNorm", "Linear", "linspace", "logspace", "long", "manual_seed", "Module", "MSELoss", "NLLLoss", "nn", "no_grad", "normal",
+    "ones", "ones_like", "optim", "Parameter", "promote_types", "rand", "rand_like", "randint", "randn", "randn_like", "randperm",
+    "ReLU", "result_type", "RMSprop", "seed", "Sequential", "set_default_dtype", "set_grad_enabled", "set_rng_state", "SGD", "Size",
+    "sync", "Tensor", "tensor", "tril", "triu", "value_and_grad", "Variable", "vjp", "watch", "zeros", "zeros_like",
+]  # fmt: skip
+__all__.extend(_functions.__all__)
+__all__.extend(_generated.__all__)

@@ -14,18 +14,16 @@ import hashlib
 import io
 import json
 import os
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from rustorch.artifact import ArgSpec
 from rustorch.errors import ArgumentError, Unsupported, UserError, compose
 from rustorch.version import VERSION
+
+# zipfile, tempfile and importlib.metadata are imported where they are used: they take longer to import than all of this room.
 
 SCHEMA = 1
 """Version of the manifest's form."""
@@ -219,6 +217,8 @@ def _digest(fields: Mapping[str, Any]) -> str:
 
 
 def _producer() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         llvmlite = version("llvmlite")
     except PackageNotFoundError:
@@ -227,6 +227,9 @@ def _producer() -> dict[str, str]:
 
 
 def _read(place: Path, file: str) -> bytes:
+    import zipfile
+    import zlib
+
     try:
         if place.is_dir():
             return (place / file).read_bytes()
@@ -241,6 +244,8 @@ def _read(place: Path, file: str) -> bytes:
 
 def _archive(files: Mapping[str, bytes]) -> bytes:
     """A zip archive of the files. Its dates are the format's first day, so that equal content gives equal bytes."""
+    import zipfile
+
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
@@ -250,6 +255,8 @@ def _archive(files: Mapping[str, bytes]) -> bytes:
 
 def _replace(place: Path, content: bytes) -> None:
     """Write a file in one step: readers see the old content or the new, never a part."""
+    import tempfile
+
     with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f".{place.name}.", delete=False) as file:
         file.write(content)
     try:
