@@ -48,7 +48,8 @@ class Pull(Primitive):
 
     def build(self, building: Building, key: Key) -> tuple[Value, ...]:
         _, roots, given, wanted, replaced, create = key
-        found = pulled(building, roots, [None if n is None else building.values((n,))[0] for n in given], wanted, _values(building, replaced))
+        cotangents = [None if n is None else building.values((n,))[0] for n in given]
+        found = pulled(building, roots, cotangents, wanted, _values(building, replaced))
         building.remark = (tuple(i for i, ct in enumerate(found) if ct is not None), used_history(building, roots, wanted))
         results = [ct for ct in found if ct is not None]
         return tuple(results if create else map(building.b.detach, results))
@@ -295,7 +296,8 @@ def run_hooks(hooks: Any, gradient: Any, create: bool) -> Any:
             if answer._type.shape != gradient._type.shape:
                 raise ShapeError(f"hook '{name}' has changed the size of value")
             if answer._type.dtype is not gradient._type.dtype:
-                raise ShapeError(f"hook '{name}' has changed the type of value (was {gradient._type.dtype.name} got {answer._type.dtype.name})")
+                was, got = gradient._type.dtype.name, answer._type.dtype.name
+                raise ShapeError(f"hook '{name}' has changed the type of value (was {was} got {got})")
             gradient = answer
     finally:
         set_mode(before)
@@ -474,7 +476,8 @@ def grad(
     if materialize_grads and not allow_unused:
         raise ArgumentError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.")
     if isinstance(inputs, dict):
-        found = grad(outputs, list(inputs.values()), grad_outputs, retain_graph, create_graph, allow_unused, is_grads_batched, materialize_grads)
+        listed = list(inputs.values())
+        found = grad(outputs, listed, grad_outputs, retain_graph, create_graph, allow_unused, is_grads_batched, materialize_grads)
         return dict(zip(inputs, found, strict=True))  # type: ignore[return-value]
     roots, places = _listed(outputs), _listed(inputs)
     given = [None] * len(roots) if grad_outputs is None else _listed(grad_outputs)
@@ -520,7 +523,7 @@ def _batched(
     for i, (root, ct) in enumerate(zip(roots, given, strict=True)):
         if ct is not None and ct._type.shape[1:] != root._type.shape:
             raise ShapeError(
-                f"If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch dimension. The sizes of the "
+                "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch dimension. The sizes of the "
                 f"remaining dimensions are expected to match the shape of corresponding output, but a mismatch was detected: "
                 f"grad_output[{i}] has a shape of {list(ct._type.shape)} and output[{i}] has a shape of {list(root._type.shape)}."
             )
@@ -528,5 +531,5 @@ def _batched(
     for k in range(count):
         last = k == count - 1
         row = [None if ct is None else ct[k] for ct in given]
-        rows.append(grad(roots, places, row, True if not last else retain, True if create else False, allow_unused, False, materialize))
+        rows.append(grad(roots, places, row, True if not last else retain, create, allow_unused, False, materialize))
     return tuple(None if column[0] is None else stack(column) for column in zip(*rows, strict=True))

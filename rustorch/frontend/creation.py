@@ -175,7 +175,7 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
     if dtype is None:
         kind = bool if isinstance(fill_value, bool) else int if isinstance(fill_value, int) else float
         dtype = kind
-    return _made(fill_value, sizes_from((size,) if not isinstance(size, int) else (size,)), as_dtype(dtype), requires_grad)
+    return _made(fill_value, sizes_from((size,)), as_dtype(dtype), requires_grad)
 
 
 def _like(value: Any, input: Any, dtype: Any, requires_grad: bool) -> Any:

@@ -33,7 +33,8 @@ def _emission(op: OpDef, public: Public) -> Function:
         x, y = promote(b, input, other, to=public.promote)
         return b.emit(op, broadcast(b, condition, x, y))[0]
 
-    function = {1: unary, 2: binary, 3: masked}[op.operands or 0]
+    emissions: dict[int, Function] = {1: unary, 2: binary, 3: masked}
+    function = emissions[op.operands or 0]
     return _renamed(function, public.arguments)
 
 
@@ -80,6 +81,8 @@ def _named(function: Function, name: str, doc: str) -> Function:
 
 
 _REFLECTED = {"add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "lshift", "rshift"}
+EXTENDED = frozenset({"add", "sub", "subtract", "div", "divide", "true_divide", "where"})
+"""Functions that `functions.py` writes anew, with more arguments."""
 functions: dict[str, Function] = {}
 """Public functions by name."""
 methods: dict[str, Function] = {}

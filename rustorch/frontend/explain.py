@@ -6,7 +6,7 @@ import sys
 import threading
 import warnings
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,7 +57,7 @@ def note(what: str, where: Location, why: str, topic: str = "recompiles") -> Non
         print(f"rustorch: {what}{' at ' + event.where if event.where else ''}: {why}", file=sys.stderr)
 
 
-def note_new_edge(operation: str, where: Location, siblings: Mapping[Sequence[Any], Any], key: Sequence[Any]) -> None:
+def note_new_edge(operation: str, where: Location, siblings: Mapping[tuple[Any, ...], Any], key: tuple[Any, ...]) -> None:
     """Count an operation that was new in its place, and what is different from the one of the same line that was seen there."""
     journal.recorded += 1
     for other, step in siblings.items():

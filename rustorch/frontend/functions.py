@@ -9,6 +9,27 @@ from rustorch.errors import ArgumentError, compose
 from rustorch.frontend import elementwise, indexing, movement, reduction
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.emission import Builder, Value, axis_of, dtype_of, operation, reduce, shape_of, together
+from rustorch.frontend.indexing import gather, index_select, masked_fill, masked_select, nonzero, scatter_add, take_along_dim
+from rustorch.frontend.movement import (
+    broadcast_tensors,
+    cat,
+    chunk,
+    flatten,
+    flip,
+    narrow,
+    permute,
+    reshape,
+    select,
+    split,
+    squeeze,
+    stack,
+    t,
+    transpose,
+    unbind,
+    unflatten,
+    unsqueeze,
+)
+from rustorch.frontend.reduction import all, amax, amin, any, argmax, argmin, clamp, logsumexp, max, mean, min, prod, std, sum, var
 from rustorch.frontend.storage import same
 from rustorch.ir.types import DType
 
@@ -203,35 +224,33 @@ def norm_op(b: Builder, input: Value, p: float, dim: reduction.Dims, keepdim: bu
     return found
 
 
-_movement = (
-    "reshape", "permute", "transpose", "t", "squeeze", "unsqueeze", "flatten", "unflatten", "narrow", "split", "chunk", "unbind",
-    "select", "flip", "cat", "stack", "broadcast_tensors",
-)  # fmt: skip
-_reduction = ("sum", "prod", "mean", "amax", "amin", "max", "min", "argmax", "argmin", "all", "any", "var", "std", "logsumexp", "clamp")
-_indexing = ("gather", "scatter_add", "index_select", "take_along_dim", "masked_fill", "masked_select", "nonzero")
+matmul = mm = mv = bmm = reduction.matmul_op
+concat = concatenate = cat
+swapaxes = transpose
+clip = clamp
+subtract = sub
+divide = true_divide = div
 
-_own = (
-    "add", "sub", "div", "trunc", "rsub", "addcmul", "addcdiv", "lerp", "addmm", "where", "dot", "outer", "clone", "numel", "is_tensor",
-    "is_floating_point", "allclose", "isclose", "equal", "isnan", "isinf", "isfinite", "cumsum", "norm",
-)  # fmt: skip
-
-public: dict[str, Any] = dict(elementwise.functions)
-public.update({name: getattr(movement, name) for name in _movement})
-public.update({name: getattr(reduction, name) for name in _reduction})
-public.update({name: getattr(indexing, name) for name in _indexing})
-public.update({name: globals()[name] for name in _own})
-public.update(dict.fromkeys(("matmul", "mm", "mv", "bmm"), reduction.matmul_op))
-public.update(
-    concat=movement.cat, concatenate=movement.cat, clip=reduction.clamp, subtract=sub, divide=div, true_divide=div, swapaxes=movement.transpose
-)
-globals().update(public)
-__all__ = list(public)
-
-METHODS = {
-    name: public[name]
-    for name in ("add", "sub", "div", "trunc", "addcmul", "addcdiv", "lerp", "addmm", "outer", "dot", "isclose", "allclose", "equal",
-                 "isnan", "isinf", "isfinite", "cumsum", "norm", "subtract", "divide", "true_divide")
+METHODS: dict[str, Any] = {
+    f.__name__: f
+    for f in (
+        add, sub, div, trunc, addcmul, addcdiv, lerp, addmm, outer, dot, isclose, allclose, equal, isnan, isinf, isfinite, cumsum, norm,
+    )
 }  # fmt: skip
+METHODS.update(subtract=sub, divide=div, true_divide=div)
 METHODS.update(
-    {f"{name}_": elementwise.in_place(METHODS[name]) for name in ("add", "sub", "div", "addcmul", "addcdiv", "lerp", "addmm", "subtract", "divide")}
+    {
+        f"{name}_": elementwise.in_place(METHODS[name])
+        for name in ("add", "sub", "div", "addcmul", "addcdiv", "lerp", "addmm", "subtract", "divide", "true_divide")
+    }
 )
+"""Methods of tensors that are written here."""
+
+__all__ = [
+    "add", "addcdiv", "addcmul", "addmm", "all", "allclose", "amax", "amin", "any", "argmax", "argmin", "bmm", "broadcast_tensors", "cat",
+    "chunk", "clamp", "clip", "clone", "concat", "concatenate", "cumsum", "div", "divide", "dot", "equal", "flatten", "flip", "gather",
+    "index_select", "is_floating_point", "is_tensor", "isclose", "isfinite", "isinf", "isnan", "lerp", "logsumexp", "masked_fill",
+    "masked_select", "matmul", "max", "mean", "min", "mm", "mv", "narrow", "nonzero", "norm", "numel", "outer", "permute", "prod",
+    "reshape", "rsub", "scatter_add", "select", "split", "squeeze", "stack", "std", "sub", "subtract", "sum", "swapaxes", "t",
+    "take_along_dim", "transpose", "true_divide", "trunc", "unbind", "unflatten", "unsqueeze", "var", "where",
+]  # fmt: skip

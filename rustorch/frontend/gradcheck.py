@@ -43,7 +43,9 @@ def gradcheck(
     given = (inputs,) if isinstance(inputs, TensorBase) else tuple(inputs)
     wanted = [i for i, x in enumerate(given) if isinstance(x, TensorBase) and x._requires_grad]
     if not wanted:
-        raise ArgumentError("gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True.")
+        raise ArgumentError(
+            "gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True."
+        )
     for i in wanted:
         if given[i]._type.dtype.bits < 64:
             warnings.warn(
@@ -71,7 +73,10 @@ def _check(
         for k, i in enumerate(wanted):
             first, again = analytical[0][k], analytical[1][k]
             if np.abs(first - again).max(initial=0.0) > nondet:
-                raise GradcheckError("Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives different values")
+                raise GradcheckError(
+                    "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives "
+                    "different values"
+                )
             numerical = _numerical(func, given, i, place, eps)
             left, right = first, numerical
             if fast:

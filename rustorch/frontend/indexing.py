@@ -170,7 +170,7 @@ def getitem(x: Any, index: Any) -> Any:
             raise DimensionError("invalid index of a 0-dim tensor. Use `tensor.item()` to convert a 0-dim tensor to a number")
         return select_first(x, index)
     entries = parse(x, index)
-    if all(e is None or isinstance(e, (int, slice, np.integer)) and not isinstance(e, bool) for e in entries):
+    if all(e is None or (isinstance(e, (int, slice, np.integer)) and not isinstance(e, bool)) for e in entries):
         return basic(x, entries)
     view, tensors, axes = split_index(x, entries)
     return index_op(view, tuple(tensors), tuple(axes)) if tensors else view

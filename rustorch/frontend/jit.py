@@ -27,10 +27,11 @@ from rustorch.frontend.program import Program, make_program
 from rustorch.frontend.segment import Building, Key, carrier, is_floating
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import store, write
-from rustorch.frontend.trace import Outside, Output, Trace, Traced, run_traced
+from rustorch.frontend.trace import Output, Outside, Trace, Traced, run_traced
 from rustorch.ir.dtypes import from_numpy
 from rustorch.ir.graph import Graph, Value
 from rustorch.ir.location import user_location
+from rustorch.ir.printer import to_text
 from rustorch.ir.types import TensorType
 
 Leaf = Any
@@ -138,8 +139,7 @@ class Entry:
         """The outputs, recorded in the open segment."""
         assert self.inlined is not None
         tensors = [x if isinstance(x, TensorBase) else from_array(np.array(_array(x))) for x in given]
-        for outside in self.traced.outside:
-            tensors.append(outside.found() if isinstance(outside, Outside) else local.segment.draw(*outside))
+        tensors += [o.found() if isinstance(o, Outside) else local.segment.draw(*o) for o in self.traced.outside]
         segment = local.segment
         return segment.record_key(self.inlined, (self.inlined, True, *[segment.number_of(x) for x in tensors]))  # type: ignore[no-any-return]
 
@@ -293,7 +293,7 @@ class JitFunction(functools.partial[Any]):
         with self._lock:
             self._misses += 1
             entries = self._cache.setdefault(key, [])
-            why = "its first call" if not self._cache or len(self._cache) == 1 and not entries else "arguments of a new kind"
+            why = "its first call" if not self._cache or (len(self._cache) == 1 and not entries) else "arguments of a new kind"
             if entries:
                 why = "what it takes from outside has changed"
             note(f"traced {self._name()}", user_location(), why)
@@ -396,8 +396,6 @@ class Lowered:
 
     def text(self) -> str:
         """The graph as text."""
-        from rustorch.ir.printer import to_text
-
         return to_text(self.graph)
 
     def compile(self) -> Entry:

@@ -13,7 +13,19 @@ import numpy as np
 
 from rustorch.errors import ArgumentError, DimensionError, ShapeError, compose
 from rustorch.frontend.base import TensorBase, concrete
-from rustorch.frontend.emission import Builder, Shape, Value, axes_of, axis_of, broadcast_to, convert, dtype_of, operation, result_type, shape_of
+from rustorch.frontend.emission import (
+    Builder,
+    Shape,
+    Value,
+    axes_of,
+    axis_of,
+    broadcast_to,
+    convert,
+    dtype_of,
+    operation,
+    result_type,
+    shape_of,
+)
 from rustorch.frontend.emission import reshape as reshaped
 from rustorch.frontend.state import local
 from rustorch.frontend.storage import link
@@ -59,7 +71,7 @@ def permute_op(b: Builder, input: Value, dims: tuple[int, ...]) -> Value:
     perm = tuple(axis_of(d, rank) for d in dims)
     if len(set(perm)) != rank:
         raise ArgumentError("permute(): duplicate dims are not allowed.")
-    return input if perm == tuple(range(rank)) else b.transpose(input, perm=perm)  # type: ignore[no-any-return]
+    return input if perm == tuple(range(rank)) else b.transpose(input, perm=perm)
 
 
 @operation(name="expand")
@@ -108,7 +120,8 @@ def stack_op(b: Builder, tensors: Sequence[Value], dim: int) -> Value:
     axis = axis_of(dim, len(first) + 1)
     for i, x in enumerate(tensors):
         if shape_of(x) != first:
-            raise ShapeError(f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(shape_of(x))} at entry {i}")
+            shapes = f"{list(first)} at entry 0 and {list(shape_of(x))} at entry {i}"
+            raise ShapeError(f"stack expects each tensor to be equal size, but got {shapes}")
     dtype = result_type(*tensors)
     rows = [reshaped(b, convert(b, x, dtype), (*first[:axis], 1, *first[axis:])) for x in tensors]
     joined: Value = b.concat(*rows, axis=axis)
@@ -119,7 +132,7 @@ def stack_op(b: Builder, tensors: Sequence[Value], dim: int) -> Value:
 def flip_op(b: Builder, input: Value, dims: tuple[int, ...]) -> Value:
     """The order of elements turned around along dimensions."""
     axes = axes_of(dims, len(shape_of(input)))
-    return b.flip(input, axes=axes) if dims else input  # type: ignore[no-any-return]
+    return b.flip(input, axes=axes) if dims else input
 
 
 @operation(name="slice")
@@ -140,7 +153,7 @@ def put_slice_op(
     if region == own:
         return value
     if any(step != 1 and size > 1 for step, size in zip(strides, region, strict=True)):
-        return place(b, input, value, np.arange(_number(own)).reshape(own)[tuple(map(slice, starts, limits, strides))])
+        return place(b, input, value, np.arange(_number(own)).reshape(sizes_from((own,)))[tuple(map(slice, starts, limits, strides))])
     high = tuple(int(size) - start - length for size, start, length in zip(own, starts, region, strict=True))  # type: ignore[arg-type]
     inside = b.pad(b.const(True, TensorType(bool_, region)), low=starts, high=high, value=False)
     spread = b.pad(value, low=starts, high=high, value=zero_of(input))

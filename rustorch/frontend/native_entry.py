@@ -17,7 +17,7 @@ from rustorch.artifact import Result, Signature, Source, TensorSlots
 from rustorch.frontend.base import FRESH_SLOTS, TensorBase, tensor_class
 from rustorch.frontend.program import Program
 from rustorch.frontend.state import defaults
-from rustorch.frontend.trace import Outside, Output, Traced
+from rustorch.frontend.trace import Output, Outside, Traced
 from rustorch.ir.graph import Graph
 from rustorch.ir.types import TensorType
 
@@ -71,7 +71,8 @@ def _is_simple(program: Program, traced: Traced) -> bool:
     """Whether a call is nothing but inputs to outputs."""
     effects = traced.written or traced.grads or traced.guards or traced.watched or traced.leaked
     plain = all(isinstance(o, Outside) and not o.gradient for o in traced.outside)
-    flat = traced.structure.kind == "leaf" or (traced.structure.kind == "tuple" and all(c.kind == "leaf" for c in traced.structure.children))
+    kind, children = traced.structure.kind, traced.structure.children
+    flat = kind == "leaf" or (kind == "tuple" and all(c.kind == "leaf" for c in children))
     once = all(computed for computed, _ in program.outputs) and not program.copied
     places = [x.index if isinstance(x, Output) else -1 for x in traced.leaves]
     return not effects and plain and flat and once and sorted(places) == list(range(len(program.graph.outputs)))

@@ -28,7 +28,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, overload
 
 import numpy as np
 
@@ -53,7 +53,8 @@ class Operation(Primitive):
     def __init__(self, name: str, emit: Emit, *, blocks: bool = False, plural: bool = False) -> None:
         self.name, self.emit, self.blocks, self.plural = name, emit, blocks, plural
         parameters = _parameters(emit)
-        self.signature = inspect.Signature([p.replace(annotation=inspect.Parameter.empty) for p in parameters], __validate_parameters__=False)
+        shown = [p.replace(annotation=inspect.Parameter.empty) for p in parameters]
+        self.signature = inspect.Signature(shown, __validate_parameters__=False)
         kinds = [_kind(p) for p in parameters]
         self.width = len(parameters)
         self.positions = tuple(i + 1 for i, kind in enumerate(kinds) if kind != "static")
@@ -172,7 +173,8 @@ def _parameters(emit: Emit) -> list[inspect.Parameter]:
         return list(inspect.signature(emit).parameters.values())[1:]
     count = code.co_argcount
     names = code.co_varnames[: count + code.co_kwonlyargcount]
-    given = dict(zip(names[count - len(emit.__defaults__ or ()) : count], emit.__defaults__ or (), strict=True)) | (emit.__kwdefaults__ or {})
+    defaults = emit.__defaults__ or ()
+    given = dict(zip(names[count - len(defaults) : count], defaults, strict=True)) | (emit.__kwdefaults__ or {})
     kinds = [inspect.Parameter.POSITIONAL_OR_KEYWORD] * count + [inspect.Parameter.KEYWORD_ONLY] * code.co_kwonlyargcount
     empty = inspect.Parameter.empty
     return [
@@ -217,20 +219,47 @@ def from_array(array: Array, requires_grad: bool = False) -> Any:
     return concrete(array, TensorType(from_numpy(array.dtype), array.shape), requires_grad)
 
 
-def operation(emit: Emit | None = None, *, name: str = "", blocks: bool = False, plural: bool = False) -> Any:
+class Recorded(Protocol):
+    """A function over tensors that records an operation."""
+
+    operation: Operation
+    emit: Emit
+    """The emitting function, for use by others."""
+    __name__: str
+    __doc__: str | None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+@overload
+def operation(emit: Emit) -> Recorded: ...
+
+
+@overload
+def operation(*, name: str = "", blocks: bool = False, plural: bool = False) -> Callable[[Emit], Recorded]: ...
+
+
+def operation(
+    emit: Emit | None = None, *, name: str = "", blocks: bool = False, plural: bool = False
+) -> Recorded | Callable[[Emit], Recorded]:
     """The recorded function of an emitting one. See the module's text.
 
     `blocks`: results never require gradients. `plural`: the result is a tuple even where there is only one. The attribute
     `operation` of what comes out is the `Operation`, `emit` the emitting function.
     """
     if emit is None:
-        return lambda function: operation(function, name=name, blocks=blocks, plural=plural)
+        return lambda function: _recorded(function, name, blocks, plural)
+    return _recorded(emit, name, blocks, plural)
+
+
+def _recorded(emit: Emit, name: str, blocks: bool, plural: bool) -> Recorded:
     made = Operation(name or emit.__name__.strip("_"), emit, blocks=blocks, plural=plural)
-    call = _caller(made)
-    call.__name__, call.__qualname__, call.__doc__, call.__module__ = made.name, made.name, emit.__doc__, emit.__module__
-    call.__signature__ = made.signature  # type: ignore[attr-defined]
-    call.operation, call.emit = made, emit  # type: ignore[attr-defined]
-    return call
+    call: Any = _caller(made)
+    call.__name__ = call.__qualname__ = made.name
+    call.__doc__, call.__module__, call.__signature__ = emit.__doc__, emit.__module__, made.signature
+    call.operation, call.emit = made, emit
+    found: Recorded = call
+    return found
 
 
 def _caller(op: Operation) -> Callable[..., Any]:

@@ -98,4 +98,5 @@ def _rows(array: Any, indent: int, summary: bool, show: Any) -> str:
         parts += ["..."] + [_rows(row, indent + 1, summary, show) for row in array[-EDGE:]]
     else:
         parts = [_rows(row, indent + 1, summary, show) for row in array]
-    return "[" + ("," + "\n" * (array.ndim - 1) + " " * (indent + 1)).join(parts) + "]"
+    gap = "," + "\n" * int(array.ndim - 1) + " " * (indent + 1)
+    return f"[{gap.join(parts)}]"

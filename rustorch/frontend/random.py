@@ -15,7 +15,7 @@ from rustorch.errors import ArgumentError, Unsupported, compose
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.creation import check_can_require, leaf
 from rustorch.frontend.dtype import as_dtype
-from rustorch.frontend.emission import Builder, Operand, Shape, Value, convert, dtype_of, operation, shape_of
+from rustorch.frontend.emission import Builder, Operand, Shape, Value, broadcast_shapes, convert, dtype_of, operation, shape_of
 from rustorch.frontend.movement import sizes_from
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import become_leaf, rebind
@@ -231,7 +231,7 @@ def randint(
 def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None) -> Any:
     """Normal numbers of a mean and a standard deviation, which may be tensors."""
     shapes = [x._type.shape for x in (mean, std) if isinstance(x, TensorBase)]
-    shape = np.broadcast_shapes(*shapes) if size is None else sizes_from((size,))
+    shape = broadcast_shapes(*shapes) if size is None else sizes_from((size,))
     dtype = next((x._type.dtype for x in (mean, std) if isinstance(x, TensorBase)), None)
     type_, count = _type((shape,), dtype)
     return normal_op(random_key(count, generator), mean, std, type_)

@@ -6,6 +6,8 @@ import builtins
 from typing import Any, NamedTuple
 
 from rustorch.errors import ArgumentError, DimensionError, compose
+from rustorch.frontend.base import TensorBase
+from rustorch.frontend.elementwise import recorded
 from rustorch.frontend.emission import (
     Builder,
     Operand,
@@ -27,8 +29,6 @@ from rustorch.frontend.emission import (
     shape_of,
     together,
 )
-from rustorch.frontend.base import TensorBase
-from rustorch.frontend.elementwise import recorded
 from rustorch.ir.dtypes import bool_, i64
 from rustorch.ir.types import DType
 
@@ -84,7 +84,8 @@ def extreme(b: Builder, kind: str, x: Value, dim: Dims, keepdim: bool) -> Value:
     if 0 in [shape_of(x)[a] for a in axes_of(dim, len(shape_of(x)))]:
         raise DimensionError(
             compose(
-                f"{kind}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.",
+                f"{kind}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' "
+                "argument.",
                 f"the tensor has shape {list(shape_of(x))}",
             )
         )

@@ -15,7 +15,7 @@ import numpy as np
 
 from rustorch.errors import DTypeError, GradError, ShapeError, compose
 from rustorch.frontend.base import TensorBase, looked_into
-from rustorch.frontend.emission import Builder, Value, operation
+from rustorch.frontend.emission import Builder, Value, convert, operation
 from rustorch.frontend.segment import LEAF, VARIABLE, Track
 from rustorch.frontend.state import local
 from rustorch.ir.types import DType
@@ -26,7 +26,7 @@ _CATEGORY = {"bool": 0, "int": 1, "float": 2}
 @operation(name="convert")
 def convert_to(b: Builder, x: Value, dtype: DType) -> Value:
     """The tensor with other elements."""
-    return x if x.type.dtype is dtype else b.convert(x, dtype=dtype)  # type: ignore[union-attr, no-any-return]
+    return convert(b, x, dtype)
 
 
 def is_leaf(x: TensorBase) -> bool:

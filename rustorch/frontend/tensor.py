@@ -12,18 +12,20 @@ from typing import Any, Self
 
 import numpy as np
 
-from rustorch.errors import ArgumentError, DTypeError, GradError, ShapeError, Unsupported, compose
-from rustorch.frontend import backward, creation, elementwise, functions, hooks, indexing, movement, printing, random, recorder, reduction
+from rustorch.errors import ArgumentError, DimensionError, DTypeError, GradError, ShapeError, Unsupported, compose
+from rustorch.frontend import backward, creation, elementwise, functions, hooks, indexing, movement, printing, random, reduction
 from rustorch.frontend.base import FRESH_SLOTS, Array, TensorBase, concrete, set_tensor_class
 from rustorch.frontend.creation import check_can_require
 from rustorch.frontend.dtype import CPU, Size, as_dtype, device
+from rustorch.frontend.generated import Methods
 from rustorch.frontend.state import local
 from rustorch.frontend.storage import become_leaf, convert_to, is_leaf, link, rebind, same, take, write
 from rustorch.ir.dtypes import bool_, f32, f64, i32, i64
+from rustorch.ir.dtypes import from_numpy as from_numpy_dtype
 from rustorch.ir.types import DType, TensorType
 
 
-class Tensor(TensorBase):
+class Tensor(Methods, TensorBase):
     """An array with a gradient.
 
     `Tensor(data, requires_grad=False)` copies numbers, nested lists, an array or a tensor; `rustorch.tensor` is the same.
@@ -36,7 +38,7 @@ class Tensor(TensorBase):
     def __new__(cls, data: Any = (), requires_grad: bool = False, dtype: Any = None) -> Self:
         array = creation.array_of(data, None if dtype is None else as_dtype(dtype))
         made = object.__new__(cls)
-        made._array, made._type = array, TensorType(creation.dtype_from_numpy(array.dtype), array.shape)
+        made._array, made._type = array, TensorType(from_numpy_dtype(array.dtype), array.shape)
         check_can_require(made._type.dtype, requires_grad)
         for slot, value in FRESH_SLOTS.items():
             setattr(made, slot, value)
@@ -100,7 +102,7 @@ class Tensor(TensorBase):
             return self.shape
         shape = self._type.shape
         if not -max(len(shape), 1) <= dim < max(len(shape), 1):
-            raise movement.DimensionError(
+            raise DimensionError(
                 f"Dimension out of range (expected to be in range of [{-max(len(shape), 1)}, {max(len(shape), 1) - 1}], but got {dim})"
             )
         return shape[dim]
@@ -146,10 +148,9 @@ class Tensor(TensorBase):
         """The elements as an array, which shares the tensor's memory."""
         if self._requires_grad:
             if not force:
-                raise GradError(
-                    "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
-                )
-            return self.detach().numpy()
+                raise GradError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+            plain: Array = self.detach().numpy()
+            return plain
         self._look()
         array = self._elements()
         self._expose()
@@ -303,12 +304,12 @@ class Tensor(TensorBase):
     # --- Shapes that need self ----------------------------------------------------------------------------------------
 
     @property
-    def T(self) -> Any:  # noqa: N802
+    def T(self) -> Any:
         """The dimensions in reverse order."""
         return movement.permute(self, tuple(range(self.ndim))[::-1])
 
     @property
-    def mT(self) -> Any:  # noqa: N802
+    def mT(self) -> Any:
         """Matrices transposed."""
         return movement.transpose(self, -2, -1)
 
@@ -555,7 +556,7 @@ def _attributes(x: TensorBase, memo: Any) -> dict[str, Any]:
 
 def _rebuild(cls: type[Tensor], array: Array, requires_grad: bool, attributes: dict[str, Any]) -> Any:
     made = object.__new__(cls)
-    made._array, made._type = array, TensorType(creation.dtype_from_numpy(array.dtype), array.shape)
+    made._array, made._type = array, TensorType(from_numpy_dtype(array.dtype), array.shape)
     for slot, value in FRESH_SLOTS.items():
         setattr(made, slot, value)
     made._requires_grad = requires_grad

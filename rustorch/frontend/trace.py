@@ -318,8 +318,7 @@ def run_traced(name: str, mode: bool, begin: Callable[[Trace], list[Any]], call:
         trace.undo()
         local.segment, local.grad = outer, grad_before
     count = len(first)
-    x = new = t = None
-    del arguments, first
+    arguments = first = x = new = t = None  # type: ignore[assignment]
     leaked = [(held, outputs.of(held)) for held in _leaked(trace, count)]
     building = trace.building
     graph = building.b.build([value_of(building.ir[n]) for n in outputs.numbers], name)

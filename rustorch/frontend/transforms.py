@@ -16,6 +16,7 @@ from rustorch.frontend import tree
 from rustorch.frontend.backward import grad as gradients
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.creation import full_op, tensor
+from rustorch.frontend.elementwise import recorded
 from rustorch.frontend.modes import enable_grad, is_grad_enabled
 from rustorch.frontend.movement import stack
 from rustorch.frontend.segment import VARIABLE, Building, Key, Primitive, alias, is_floating, value_of
@@ -98,7 +99,7 @@ def released(x: Any, variables: Sequence[Any]) -> Any:
     segment = local.segment
     numbers = [v._number for v in variables if v._segment is segment and v._array is None]
     if len(numbers) < len(variables):  # Python looked at numbers on the way: the history lies in closed segments
-        return x if _has_other_sources(x, {id(v) for v in variables}) else x.detach()  # type: ignore[attr-defined]
+        return x if _has_other_sources(x, {id(v) for v in variables}) else recorded["detach"](x)
     (result,) = segment.record_key(RELEASE, (RELEASE, segment.number_of(x), *numbers))
     return result
 
@@ -175,7 +176,7 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux
         if not outer:
             found = tuple(g.detach() for g in found)
             value = value.detach()
-            aux = tree.map_leaves(lambda x: x.detach() if isinstance(x, TensorBase) else x, aux)
+            aux = tree.map_leaves(lambda x: recorded["detach"](x) if isinstance(x, TensorBase) else x, aux)
         gradient = call.nested(found)
         return ((value, aux), gradient) if has_aux else (value, gradient)
 
@@ -250,8 +251,7 @@ def vjp(function: Function, *primals: Any, has_aux: bool = False) -> tuple[Any, 
             else:
                 found = tuple(full_op(0.0, v._type) for v in call.variables)
             found = tuple(released(g, call.variables) for g in found)
-        result = call.nested(found if outer else [g.detach() for g in found])
-        return result
+        return call.nested(found if outer else [g.detach() for g in found])
 
     with enable_grad():
         shown = tree.unflatten(structure, [released(x, call.variables) if outer else x.detach() for x in leaves])
@@ -320,7 +320,7 @@ def jacfwd(function: Function, argnums: int = 0) -> Function:
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         place = argnums % len(args)
         x = args[place] if isinstance(args[place], TensorBase) else tensor(args[place])
-        size = x.numel()  # type: ignore[attr-defined]
+        size = _count(x)
 
         def along(v: Any) -> Any:
             return function(*args[:place], v, *args[place + 1 :], **kwargs)
@@ -339,6 +339,10 @@ def jacfwd(function: Function, argnums: int = 0) -> Function:
         return tree.unflatten(structure, joined)
 
     return jacobian
+
+
+def _count(x: Any) -> int:
+    return int(x.numel())
 
 
 def hessian(function: Function, argnums: int = 0) -> Function:

@@ -13,9 +13,9 @@ from rustorch import no_grad, tensor
 
 def test_leaves_that_require_gradients_are_not_written() -> None:
     x = tensor([1.0, 2.0], requires_grad=True)
-    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad is being used in an in-place operation."):
+    with pytest.raises(RuntimeError, match=r"a leaf Variable that requires grad is being used in an in-place operation\."):
         x.add_(1)
-    with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad is being used in an in-place operation."):
+    with pytest.raises(RuntimeError, match=r"a view of a leaf Variable that requires grad is being used in an in-place operation\."):
         x[0].add_(1)
     with no_grad():
         x.add_(1)

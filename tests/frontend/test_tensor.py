@@ -163,8 +163,13 @@ def test_movement() -> None:
         x.reshape(5)
 
 
-@pytest.mark.parametrize(("left", "right"), [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 4)), ((2, 3), (3, 4)), ((5, 2, 3), (3, 4)),
-                                             ((5, 2, 3), (5, 3, 4)), ((1, 2, 3), (5, 3, 4)), ((3,), (5, 3, 4)), ((5, 2, 3), (3,))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 4)), ((2, 3), (3, 4)), ((5, 2, 3), (3, 4)), ((5, 2, 3), (5, 3, 4)),
+        ((1, 2, 3), (5, 3, 4)), ((3,), (5, 3, 4)), ((5, 2, 3), (3,)),
+    ],
+)  # fmt: skip
 def test_matmul(left: tuple[int, ...], right: tuple[int, ...]) -> None:
     x, y = RNG.standard_normal(left), RNG.standard_normal(right)
     assert np.allclose((tensor(x) @ tensor(y)).numpy(), x @ y, rtol=1e-12)
