@@ -60,13 +60,13 @@ def _infer_when(mask: Type, *otherwise: Type, regions: tuple[Graph, ...]) -> tup
     return otherwise
 
 
-def _infer_load(buffer: Type, index: Type, *mask: Type, type: Type, offset: int) -> Type:  # noqa: A002
+def _infer_load(buffer: Type, index: Type, *mask: Type, type: Type, offset: int) -> Type:
     if not isinstance(buffer, BufferType) or index is not i64 or element(type) is not buffer.dtype:
         raise CompilerBug(f"load of {type} from {buffer} at {index}")
     return type
 
 
-def _infer_load_strided(buffer: Type, index: Type, stride: Type, *mask: Type, type: Type, offset: int) -> Type:  # noqa: A002
+def _infer_load_strided(buffer: Type, index: Type, stride: Type, *mask: Type, type: Type, offset: int) -> Type:
     return _infer_load(buffer, index, type=type, offset=offset)
 
 
@@ -105,21 +105,33 @@ def _infer_reduce(x: Type, combine: str) -> Type:
 
 for_ = _loop("for", "Counts from lo to hi by `step`, carrying values from turn to turn.", _infer_for, attributes=("step",))
 when = _loop(
-    "when", "What its region yields if any lane of the mask holds, else the other operands: for work that is rarely needed.",
-    _infer_when, Trait.GUARDED,
+    "when",
+    "What its region yields if any lane of the mask holds, else the other operands: for work that is rarely needed.",
+    _infer_when,
+    Trait.GUARDED,
 )
-load = _loop("load", "Consecutive elements (or one) at index + offset; masked lanes are zero.", _infer_load, Trait.PURE, attributes=("type", "offset"))
+load = _loop(
+    "load",
+    "Consecutive elements (or one) at index + offset; masked lanes are zero.",
+    _infer_load,
+    Trait.PURE,
+    attributes=("type", "offset"),
+)
 reload = _loop("reload", "As load, from memory that this kernel wrote.", _infer_load, attributes=("type", "offset"))
 load_strided = _loop(
     "load_strided", "Lane l from index + offset + l * stride.", _infer_load_strided, Trait.PURE, attributes=("type", "offset")
 )
-load_indexed = _loop("load_indexed", "Lane l from its own index, where its mask holds; else zero.", _infer_load_indexed, Trait.PURE, operands=3)
+load_indexed = _loop(
+    "load_indexed", "Lane l from its own index, where its mask holds; else zero.", _infer_load_indexed, Trait.PURE, operands=3
+)
 reload_indexed = _loop("reload_indexed", "As load_indexed, from memory that this kernel wrote.", _infer_load_indexed, operands=3)
 store = _loop("store", "Consecutive elements (or one) to index + offset, where the mask holds.", _infer_store, attributes=("offset",))
 store_strided = _loop("store_strided", "Lane l to index + offset + l * stride.", _infer_store_strided, attributes=("offset",))
 check = _loop("check", "Writes `number` into the flag if any lane of the mask holds.", _infer_check, attributes=("number",), operands=2)
 splat = _loop("splat", "Every lane is x.", _infer_splat, Trait.PURE, attributes=("lanes",), operands=1)
-lane_index = _loop("lane_index", "0, 1, 2, … per lane.", lambda lanes: VectorType(i64, lanes), Trait.PURE, attributes=("lanes",), operands=0)
+lane_index = _loop(
+    "lane_index", "0, 1, 2, … per lane.", lambda lanes: VectorType(i64, lanes), Trait.PURE, attributes=("lanes",), operands=0
+)
 mask_below = _loop(
     "mask_below", "Lane l holds where l < n.", lambda n, lanes: VectorType(bool_, lanes), Trait.PURE, attributes=("lanes",), operands=1
 )
