@@ -197,6 +197,18 @@ def test_tensors_from_outside_become_constants(loaded: Any) -> None:
     np.testing.assert_array_equal(gradient, [[9.0, 21.0], [9.0, 21.0]])
 
 
+def test_a_module_is_exported_with_its_parameters(loaded: Any) -> None:
+    rustorch.manual_seed(0)
+    model = rustorch.nn.Sequential(rustorch.nn.Linear(3, 4), rustorch.nn.Tanh(), rustorch.nn.Linear(4, 1))
+    library = loaded(export(model, {"x": f32["n", 3]}, derivatives=["value", "vjp"], name="model"))
+    (x,) = arrays({"x": f32[5, 3]})
+    inputs = rustorch.tensor(x, requires_grad=True)
+    expected = model(inputs)
+    np.testing.assert_allclose(library.value(x), expected.detach().numpy(), rtol=1e-6)
+    expected.sum().backward()
+    np.testing.assert_allclose(library.vjp(x, np.ones((5, 1), np.float32))[1], inputs.grad.numpy(), rtol=1e-5)
+
+
 def test_a_result_that_is_returned_twice(loaded: Any) -> None:
     types = FUNCTIONS["loss"][1]
     library = loaded(export(lambda **given: (loss(**given),) * 2, types, derivatives=["jvp"], name="f"))
