@@ -1,13 +1,17 @@
 """Where every value in memory lives: an input, an output, a constant, or a place in the one arena of the graph.
 
-Places are given in the order of the steps, best fit first, and given back after the last step that reads them. Symbolic
-sizes are laid out one after the other without sharing.
+Values whose lives do not meet may share bytes. They are placed one after the other, each as low as those that live at the same
+time allow: large ones first (Pisarchyk & Lee, Efficient Memory Management for Deep Neural Net Inference, 2020, "greedy by
+size"), in the order of the steps, or long lives first, whichever needs the smallest arena. Symbolic sizes lie behind them and
+share among equals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import bisect
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from rustorch.codegen.views import tensor
 from rustorch.ir.dims import Dim, Size
@@ -35,7 +39,7 @@ class MemoryPlan:
     places: dict[Value, Place]
     arena_bytes: Size = 0
     live_bytes: Size = 0
-    """The largest sum of arena values that are alive at one step (a bound on how small the arena could be)."""
+    """The largest sum of arena values that are alive at one step: no arena could be smaller."""
     lifetimes: dict[Value, tuple[int, int]] = field(default_factory=dict)
 
 
@@ -60,6 +64,20 @@ def value_bytes(value: Value) -> Size:
     return type_.size * type_.dtype.itemsize
 
 
+@dataclass(eq=False)
+class _Piece:
+    """Bytes of the arena that one value or one step's scratch needs from step `first` to step `last`."""
+
+    size: Size
+    first: int
+    last: int
+    offset: Size = 0
+
+    def meets(self, other: _Piece) -> bool:
+        """Whether both are alive at some step."""
+        return self.first <= other.last and other.first <= self.last
+
+
 def plan_memory(
     graph: Graph, outputs: Sequence[Value], constants: Iterable[Value], uses: Sequence[Use]
 ) -> tuple[MemoryPlan, list[list[Size]]]:
@@ -67,76 +85,83 @@ def plan_memory(
     places: dict[Value, Place] = {value: Place("input", k) for k, value in enumerate(graph.inputs)}
     places.update({value: Place("constant", k) for k, value in enumerate(constants)})
     places.update({value: Place("output", k) for k, value in enumerate(outputs)})
-    plan = MemoryPlan(places)
-    first: dict[Value, int] = {}
-    last: dict[Value, int] = {}
+    pieces: dict[Value, _Piece] = {}
     for number, use in enumerate(uses):
         for value in use.touches:
             if value not in places:
-                first.setdefault(value, number)
-                last[value] = number
-    arena = _Arena()
-    scratch: list[list[Size]] = []
-    for number, use in enumerate(uses):
-        for value in use.touches:
-            if first.get(value) == number and value not in places:
-                places[value] = Place("arena", offset=arena.take(align(value_bytes(value))))
-                plan.lifetimes[value] = (number, last[value])
-        taken = [(arena.take(align(size)), align(size)) for size in use.scratch]
-        scratch.append([offset for offset, _ in taken])
-        for offset, size in taken:
-            arena.give(offset, size)
-        for value in dict.fromkeys(use.touches):
-            if last.get(value) == number:
-                arena.give(places[value].offset, align(value_bytes(value)))
-    plan.arena_bytes, plan.live_bytes = arena.size, arena.peak
-    return plan, scratch
+                pieces.setdefault(value, _Piece(align(value_bytes(value)), number, number)).last = number
+    scratch = [[_Piece(align(size), number, number) for size in use.scratch] for number, use in enumerate(uses)]
+    everything = [*pieces.values(), *(piece for own in scratch for piece in own)]
+    end: Size = _place_known([p for p in everything if isinstance(p.size, int)])
+    end = _place_symbolic([p for p in everything if not isinstance(p.size, int)], end)
+    places.update({value: Place("arena", offset=piece.offset) for value, piece in pieces.items()})
+    lifetimes = {value: (piece.first, piece.last) for value, piece in pieces.items()}
+    return MemoryPlan(places, end, _most_alive(everything, len(uses)), lifetimes), [[p.offset for p in own] for own in scratch]
 
 
-class _Arena:
-    def __init__(self) -> None:
-        self.size: Size = 0
-        self.peak: Size = 0
-        self._live: Size = 0
-        self._free: list[tuple[int, int]] = []
+def _place_known(pieces: Sequence[_Piece]) -> int:
+    """Place the pieces in the order that needs least, and give the end of the last."""
+    orders: list[Callable[[_Piece], tuple[int, int]]] = [
+        lambda p: (-_bytes(p), p.first),
+        lambda p: (p.first, -_bytes(p)),
+        lambda p: (p.first - p.last, -_bytes(p)),
+    ]
+    end, offsets = min((_lowest(sorted(pieces, key=order)) for order in orders), key=lambda found: found[0])
+    for piece, offset in offsets.items():
+        piece.offset = offset
+    return end
 
-    def take(self, size: Size) -> Size:
-        """The offset of a place of `size` bytes."""
-        self._live = self._live + size
-        if isinstance(self._live, int):
-            self.peak = max(self.peak, self._live) if isinstance(self.peak, int) else self.peak
+
+def _lowest(pieces: Sequence[_Piece]) -> tuple[int, dict[_Piece, int]]:
+    """Each piece in turn in the lowest gap between those that it meets: the end of the last, and all offsets."""
+    end = 0
+    offsets: dict[_Piece, int] = {}
+    placed: list[tuple[int, int, _Piece]] = []
+    """Start, end and piece, in order of start."""
+    for piece in pieces:
+        start, size = 0, _bytes(piece)
+        for low, high, other in placed:
+            if low >= start + size:
+                break
+            if high > start and other.meets(piece):
+                start = high
+        offsets[piece] = start
+        end = max(end, start + size)
+        bisect.insort(placed, (start, start + size, piece), key=lambda entry: entry[0])
+    return end, offsets
+
+
+def _bytes(piece: _Piece) -> int:
+    assert isinstance(piece.size, int)
+    return piece.size
+
+
+def _place_symbolic(pieces: Sequence[_Piece], start: Size) -> Size:
+    """Place the pieces from `start` on; a piece takes the place of one of equal size whose life is over."""
+    end = start
+    over: dict[Size, list[_Piece]] = {}
+    """For each size, the last piece of each place."""
+    for piece in sorted(pieces, key=lambda p: p.first):
+        known = over.setdefault(piece.size, [])
+        before = next((other for other in known if other.last < piece.first), None)
+        if before is not None:
+            known.remove(before)
+            piece.offset = before.offset
         else:
-            self.peak = self._live
-        if isinstance(size, int):
-            fitting = [(length, start) for start, length in self._free if length >= size]
-            if fitting:
-                length, start = min(fitting)
-                self._free.remove((start, length))
-                if length > size:
-                    self._free.append((start + size, length - size))
-                return start
-            if isinstance(self.size, int):
-                at_end = [(start, length) for start, length in self._free if start + length == self.size]
-                if at_end:  # grow the free place at the end
-                    self._free.remove(at_end[0])
-                    self.size = at_end[0][0] + size
-                    return at_end[0][0]
-        offset = self.size
-        self.size = self.size + size
-        return offset
+            piece.offset = end
+            end = end + piece.size
+        known.append(piece)
+    return end
 
-    def give(self, offset: Size, size: Size) -> None:
-        """Free a place; symbolic places stay."""
-        self._live = self._live - size
-        if not isinstance(offset, int) or not isinstance(size, int):
-            return
-        start, end = offset, offset + size
-        kept: list[tuple[int, int]] = []
-        for other, length in self._free:
-            if other + length == start:
-                start = other
-            elif other == end:
-                end = other + length
-            else:
-                kept.append((other, length))
-        self._free = [*kept, (start, end - start)]
+
+def _most_alive(pieces: Sequence[_Piece], steps: int) -> Size:
+    """The largest sum of sizes alive at one step; symbolic ones, which cannot be compared, count as if all were."""
+    change = [0] * (steps + 1)
+    symbolic: Size = 0
+    for piece in pieces:
+        if isinstance(piece.size, int):
+            change[piece.first] += piece.size
+            change[piece.last + 1] -= piece.size
+        else:
+            symbolic = symbolic + piece.size
+    return max(accumulate(change)) + symbolic
