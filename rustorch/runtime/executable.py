@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from rustorch.artifact import ArgSpec, Artifact
-from rustorch.errors import ArgumentError, CompilerBug, DTypeError, ShapeError, UserError, compose
+from rustorch.errors import ArgumentError, CompilerBug, DimensionError, DTypeError, ShapeError, compose
 from rustorch.runtime import buffer
 from rustorch.runtime.buffer import READABLE, WRITEABLE, Array
 from rustorch.runtime.loader import Loaded
@@ -47,7 +47,7 @@ class Executable:
         """The outputs for these inputs, in new arrays or in `outputs`.
 
         Inputs that are strided or misaligned are copied. Raises `ArgumentError`, `DTypeError` or `ShapeError` naming the input
-        or output that does not fit; `UserError` where a check inside the graph fails (then `outputs` hold no result).
+        or output that does not fit; `DimensionError` (an `IndexError`) where an index inside the graph is out of range (then `outputs` hold no result).
         """
         if len(arrays) != len(self._dtypes):
             raise ArgumentError(self._asked(f"takes {len(self._inputs)} inputs", f"got {len(arrays)}", _listed(self._inputs)))
@@ -127,7 +127,7 @@ class Executable:
     def _failure(self, code: int) -> Exception:
         checks = self.artifact.checks
         if 0 < code <= len(checks):
-            return UserError(checks[code - 1])
+            return DimensionError(checks[code - 1])
         return CompilerBug(self._asked(f"returned {code}", f"it has {len(checks)} checks"))
 
     def _asked(self, what: str, *found: str) -> str:
