@@ -129,6 +129,33 @@ def test_one_library_serves_every_size(n: int, loaded: Any) -> None:
     same(library.value_and_grad(*arrays(types)), compiled(vjp.value_and_grad(graph, [0, 1]), arrays(types)))
 
 
+OPEN: Mapping[str, Callable[[Any], Any]] = {
+    "softmax over it": lambda x: (functional.softmax(x, dim=0) * x).sum(),
+    "softmax beside it": lambda x: (functional.log_softmax(x, dim=1) ** 2).mean(),
+    "extremes": lambda x: x.max(dim=0).values.sum() * x.amax(),
+    "cat": lambda x: (rustorch.cat([x, x.t().reshape(-1, 3)], dim=0) ** 2).mean(),
+    "stack": lambda x: rustorch.stack([x, x * x], dim=1).prod(dim=1).sum(),
+    "pairs": lambda x: (((x[:, None, :] - x[None, :, :]) ** 2).sum(-1) + 1).sqrt().sum(),
+    "strides": lambda x: (x[::2] ** 3).sum() + (x[1:] * x[:-1]).sum(),
+    "ends": lambda x: x[-1].sum() * x[0].prod(),
+    "products": lambda x: ((x @ x.t()) ** 2).sum() + ((x.t() @ x) ** 3).mean(),
+    "product with a mean": lambda x: rustorch.tanh(x @ x.mean(dim=0)).sum(),
+    "choice": lambda x: rustorch.where(x > 0, x.exp(), -x).sum(),
+    "flip": lambda x: (x.flip(0) * x.exp()).sum(),
+}
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_named_dimensions_against_the_references(name: str, loaded: Any) -> None:
+    library = loaded(export(OPEN[name], {"x": f64["n", 3]}, derivatives=["value_and_grad"], name="f"))
+    for n in (1, 2, 3, 16, 33, 130):
+        given = arrays({"x": f64[n, 3]})
+        expected = interpret(vjp.value_and_grad(trace_types(OPEN[name], {"x": f64[n, 3]}).graph, [0]), given)
+        for result, wanted in zip(library.value_and_grad(*given), expected, strict=True):
+            # Sums of up to 130 x 130 terms in another order: some hundred roundings of 1e-16 of the largest element.
+            np.testing.assert_allclose(result, wanted, rtol=1e-12, atol=1e-12 * np.abs(wanted).max())
+
+
 def test_rosenbrock_has_its_known_gradient(loaded: Any) -> None:
     library = loaded(export(rosenbrock, {"x": f64["n"]}, derivatives=["value_and_grad", "hvp"], name="rosenbrock"))
     value, gradient = library.value_and_grad(np.array([1.0, 2.0]))
