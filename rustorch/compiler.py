@@ -16,7 +16,6 @@ import numpy as np
 from rustorch.artifact import Artifact, Signature
 from rustorch.codegen.assemble import assemble
 from rustorch.codegen.emit_entry import emit_entry
-from rustorch.codegen.expand import expand_math
 from rustorch.codegen.generate import Generated, generate, merge_modules
 from rustorch.codegen.products import gemm_symbol, gemm_text
 from rustorch.codegen.target import Target, target
@@ -92,6 +91,8 @@ class Compiled:
     executable: Executable | None = None
     times: dict[str, float] = field(default_factory=dict)
     """Seconds per pass."""
+    shared: bool = False
+    """Whether the code was there already: another graph had simplified to the same."""
 
     def run(self, arrays: Sequence[Array], outputs: Sequence[Array] | None = None) -> list[Array]:
         """The outputs for these inputs (each of the input's element type and shape), in new arrays or in `outputs`."""
@@ -101,6 +102,9 @@ class Compiled:
 
 
 _compiled: dict[str, Compiled] = {}
+"""By the digest of the graph as it was given."""
+_code: dict[str, Executable] = {}
+"""By the digest of the simplified graph."""
 _products: dict[str, Loaded] = {}
 _entries: dict[str, Loaded] = {}
 """Code of Python entries by their text: one serves all graphs of a signature."""
@@ -144,9 +148,12 @@ def compile_graph(graph: Graph) -> Compiled:
         if known is not None:
             statistics.hits += 1
             return known
-        compiled = _compile(graph, key)
-        statistics.compiles += 1
-        statistics.kernels += compiled.kernels
+        compiled = _compile(graph)
+        if compiled.shared:
+            statistics.hits += 1
+        else:
+            statistics.compiles += 1
+            statistics.kernels += compiled.kernels
         statistics.seconds += compiled.seconds
         _compiled[key] = compiled
     if config.logs("compile") or compiled.seconds > 1.0:
@@ -154,26 +161,35 @@ def compile_graph(graph: Graph) -> Compiled:
     return compiled
 
 
-def _compile(graph: Graph, key: str) -> Compiled:
+def _compile(graph: Graph) -> Compiled:
+    """Run the passes; graphs that become equal on the way share their code."""
     start = time.perf_counter()
     name = graph.name if graph.name.isidentifier() else "graph"
     compiled = Compiled(graph, name)
     if not config.eager:
         simplified = lowered(graph, compiled.times)[-1][1]
-        goal = target(config.isa)
-        before = time.perf_counter()
-        generated = generate_code(simplified, f"rt_{key[:16]}", goal)
-        compiled.times["codegen"] = time.perf_counter() - before
-        before = time.perf_counter()
-        compiled.artifact = generated.artifact()
-        compiled.times["assemble"] = time.perf_counter() - before
-        before = time.perf_counter()
-        loaded = load(compiled.artifact.object, [compiled.artifact.symbol], imports(generated.products, goal))
-        compiled.executable = Executable(compiled.artifact, loaded)
-        compiled.times["load"] = time.perf_counter() - before
+        key = digest(simplified)
+        compiled.shared = key in _code
+        if not compiled.shared:
+            _code[key] = _native(simplified, f"rt_{key[:16]}", compiled.times)
+        compiled.executable = _code[key]
+        compiled.artifact = compiled.executable.artifact
         compiled.kernels = compiled.artifact.kernels
     compiled.seconds = time.perf_counter() - start
     return compiled
+
+
+def _native(graph: Graph, symbol: str, times: dict[str, float]) -> Executable:
+    """Code for a simplified graph, loaded; `times` receives the seconds of each part."""
+    goal = target(config.isa)
+    start = time.perf_counter()
+    generated = generate_code(graph, symbol, goal)
+    generated_at = time.perf_counter()
+    artifact = generated.artifact()
+    assembled_at = time.perf_counter()
+    executable = Executable(artifact, load(artifact.object, [artifact.symbol], imports(generated.products, goal)))
+    times |= {"codegen": generated_at - start, "assemble": assembled_at - generated_at, "load": time.perf_counter() - assembled_at}
+    return executable
 
 
 def generate_code(graph: Graph, symbol: str, goal: Target) -> Generated:
@@ -242,15 +258,3 @@ def one_object(parts: Sequence[Generated], texts: Sequence[str], goal: Target) -
     products = dict.fromkeys(dtype for part in parts for dtype in part.products)
     modules = [*(part.llvm for part in parts), *(gemm_text(dtype, goal) for dtype in products), *texts]
     return assemble(merge_modules(modules), goal)
-
-
-def stages(graph: Graph) -> dict[str, str]:
-    """Text of a graph at every stage: each pass, then fused, loop, llvm, asm."""
-    texts = {name: to_text(g, locations=True) for name, g in lowered(graph)}
-    goal = target(config.isa)
-    generated = generate_code(lowered(graph)[-1][1], graph.name, goal)
-    texts["loop"] = "\n".join(to_text(kernel.graph) for kernel in generated.kernels)
-    texts["expanded"] = "\n".join(to_text(expand_math(kernel.graph, goal)) for kernel in generated.kernels)
-    texts["llvm"] = generated.llvm
-    texts["asm"] = generated.assembly()
-    return texts
