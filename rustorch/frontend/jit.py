@@ -22,6 +22,7 @@ from rustorch.frontend.backward import Call
 from rustorch.frontend.base import TensorBase, concrete, looked_into
 from rustorch.frontend.explain import journal, note
 from rustorch.frontend.native_entry import native_entry
+from rustorch.frontend.native_step import native_step
 from rustorch.frontend.operation import from_array
 from rustorch.frontend.program import Program, make_program
 from rustorch.frontend.segment import Building, Key, carrier, is_floating
@@ -92,7 +93,7 @@ class Entry:
         self.flags = [(o, f._type, f._requires_grad) for o in traced.outside if isinstance(o, Outside) and (f := o.found()) is not None]
         self.inlined = Inlined(graph, name, traced.differentiable) if any(traced.differentiable) else None
         self.once = bool(traced.leaked)
-        self._natives: dict[tuple[type, ...], Callable[..., Any] | None] = {}
+        self._natives: dict[tuple[Any, ...], Callable[..., Any] | None] = {}
 
     def fits(self) -> bool:
         """Whether what the program took from outside is still as it was: types, gradients wanted, watched attributes."""
@@ -105,12 +106,15 @@ class Entry:
                 return False
         return all(getattr(owner, name, None) == value for owner, name, value in self.traced.watched)
 
-    def native(self, leaves: Sequence[Any], fallback: Callable[..., Any]) -> Callable[..., Any] | None:
+    def native(self, leaves: Sequence[Any], mode: bool, fallback: Callable[..., Any]) -> Callable[..., Any] | None:
         """The short way for calls like this one, made at its first repetition; None where there is none."""
-        classes = tuple(map(type, leaves))
-        if classes not in self._natives:
-            self._natives[classes] = native_entry(self.program, self.traced, leaves, fallback)
-        return self._natives[classes]
+        kind = (*map(type, leaves), mode)
+        if kind not in self._natives:
+            entry = native_entry(self.program, self.traced, leaves, fallback)
+            if entry is None and not (mode and self.inlined is not None):
+                entry = native_step(self.program, self.traced, leaves, mode, fallback)
+            self._natives[kind] = entry
+        return self._natives[kind]
 
     def call(self, given: list[Any]) -> Any:
         """The function's result; `given` are the leaves that are inputs."""
@@ -268,7 +272,7 @@ class JitFunction(functools.partial[Any]):
             if entry.fits():
                 self._hits += 1
                 if not kwargs and len(leaves) == len(args):
-                    self._enter(entry.native(leaves, self._call) or self._call)
+                    self._enter(entry.native(leaves, segment.mode, self._call) or self._call)
                 break
         else:
             entry = self._make(key, leaves, structure, kinds)

@@ -214,6 +214,10 @@ class Trace(Segment):
         return held
 
 
+TRACING = 1 << 40
+"""While the epoch is so much larger, native entries go their general ways, which see that a function is traced."""
+
+
 def open_traces() -> list[Trace]:
     """The traces that are open in this thread, the innermost first."""
     found = []
@@ -290,6 +294,7 @@ def run_traced(name: str, mode: bool, begin: Callable[[Trace], list[Any]], call:
     trace = Trace(name, mode)
     trace.outer = outer
     local.segment, local.grad = trace, mode
+    defaults.epoch += TRACING
     outputs = Outputs(trace)
     try:
         arguments = begin(trace)
@@ -316,6 +321,7 @@ def run_traced(name: str, mode: bool, begin: Callable[[Trace], list[Any]], call:
         sources = list(trace.sources)
     finally:
         trace.undo()
+        defaults.epoch -= TRACING
         local.segment, local.grad = outer, grad_before
     count = len(first)
     arguments = first = x = new = t = None  # type: ignore[assignment]
