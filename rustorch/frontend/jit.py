@@ -93,7 +93,7 @@ class Entry:
         self.flags = [(o, f._type, f._requires_grad) for o in traced.outside if isinstance(o, Outside) and (f := o.found()) is not None]
         self.inlined = Inlined(graph, name, traced.differentiable) if any(traced.differentiable) else None
         self.once = bool(traced.leaked)
-        self._natives: dict[tuple[Any, ...], Callable[..., Any] | None] = {}
+        self._natives: dict[tuple[Any, ...], tuple[int, Callable[..., Any] | None]] = {}
 
     def fits(self) -> bool:
         """Whether what the program took from outside is still as it was: types, gradients wanted, watched attributes."""
@@ -108,13 +108,14 @@ class Entry:
 
     def native(self, leaves: Sequence[Any], mode: bool, fallback: Callable[..., Any]) -> Callable[..., Any] | None:
         """The short way for calls like this one, made at its first repetition; None where there is none."""
-        kind = (*map(type, leaves), mode)
-        if kind not in self._natives:
+        kind, epoch = (*map(type, leaves), mode), int(defaults.epoch[0])
+        known = self._natives.get(kind)
+        if known is None or known[0] != epoch:  # an entry of an earlier epoch declines every call
             entry = native_entry(self.program, self.traced, leaves, fallback)
             if entry is None and not (mode and self.inlined is not None):
                 entry = native_step(self.program, self.traced, leaves, mode, fallback)
-            self._natives[kind] = entry
-        return self._natives[kind]
+            known = self._natives[kind] = (epoch, entry)
+        return known[1]
 
     def call(self, given: list[Any]) -> Any:
         """The function's result; `given` are the leaves that are inputs."""

@@ -138,7 +138,8 @@ class Trace(Segment):
     def about_to_write(self, x: TensorBase) -> None:
         if x._segment is self and x._array is None:
             return
-        self.written.setdefault(id(x), (x, (x._array, x._segment, x._number, x._type, x._requires_grad, x._origin)))
+        version = 0 if x._extra is None else x._extra.version
+        self.written.setdefault(id(x), (x, (x._array, x._segment, x._number, x._type, x._requires_grad, x._origin, version)))
 
     def about_to_set_grad(self, x: TensorBase) -> None:
         if id(x) not in self.graded and not self.is_own(x):
@@ -199,7 +200,8 @@ class Trace(Segment):
     def undo(self) -> None:
         """Give the tensors from outside back what they had."""
         for x, slots in self.written.values():
-            x._array, x._segment, x._number, x._type, x._requires_grad, x._origin = slots
+            x._array, x._segment, x._number, x._type, x._requires_grad, x._origin, version = slots
+            x._more().version = version
         for x, gradient in self.graded.values():
             x._grad = gradient
 

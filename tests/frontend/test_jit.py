@@ -318,3 +318,76 @@ def test_pending_tensors_may_be_arguments() -> None:
     w = tensor([1.0]) + 2
     g = jit(lambda x: x * w)
     assert (f(x).tolist(), g(x).tolist()) == ([4.0], [6.0])
+
+
+def test_the_short_way_and_the_general_way_agree() -> None:
+    count, w = tensor([0.0, 0.0]), tensor([1.0, 2.0], requires_grad=True)
+
+    @jit
+    def step(x: Any) -> Any:
+        w.grad = None
+        loss = (w * x).sum()
+        loss.backward()
+        count.add_(rustorch.rand(2))
+        with no_grad():
+            w.sub_(w.grad)
+        return loss
+
+    def expect(x: Any, loss: float, value: list[float]) -> None:
+        version = w._version
+        assert step(x).item() == loss
+        assert (w.tolist(), w.grad.tolist(), w._version) == (value, [1.0, 1.0], version + 1)
+        assert w.requires_grad
+        assert w.is_leaf
+
+    one = rustorch.ones(2)
+    rustorch.manual_seed(1)
+    for k in range(4):
+        expect(one, 3.0 - 2 * k, [-float(k), 1.0 - k])
+    drawn = count.tolist()
+    rustorch.manual_seed(1)
+    assert np.allclose(drawn, sum(rustorch.rand(2).numpy() for _ in range(4)), rtol=1e-6)
+    view = w.detach()
+    expect(one, -5.0, [-4.0, -3.0])
+    assert view.tolist() == [-4.0, -3.0]
+    with no_grad():
+        w.fill_(1.0)  # recorded, not computed yet
+    expect(one, 2.0, [0.0, 0.0])
+    expect(one + 0, 0.0, [-1.0, -1.0])
+    expect(np.ones(2, np.float32), -2.0, [-2.0, -2.0])
+    seen = w.detach().numpy()
+    expect(one, -4.0, [-3.0, -3.0])
+    assert seen.tolist() == [-3.0, -3.0]
+    assert step.cache_info().misses == 1
+    with rustorch.enable_grad(), no_grad(), pytest.raises(RuntimeError, match="does not require grad"):
+        step(one)
+    w.requires_grad_(False)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        step(one)
+
+
+def test_short_ways_are_found_again_after_a_change() -> None:
+    f = jit(lambda x: x * 2 + 1)
+    x = rustorch.ones(3)
+    for _ in range(3):
+        f(x)
+    before = f.cache_info().hits
+    f(x)
+    assert f.cache_info().hits == before  # it went past the general way
+    rustorch.changed()
+    for _ in range(3):
+        assert f(x).tolist() == [3.0] * 3
+    before = f.cache_info().hits
+    f(x)
+    assert f.cache_info().hits == before
+
+
+def test_a_short_way_is_not_taken_while_another_function_is_traced() -> None:
+    w = tensor([2.0])
+    inner = jit(lambda x: x * w)
+    for _ in range(3):
+        inner(tensor([1.0]))
+    outer = jit(lambda x: x + inner(np.ones(1, np.float32)))
+    assert outer(tensor([1.0])).tolist() == [3.0]
+    w.fill_(5.0)
+    assert outer(tensor([1.0])).tolist() == [6.0]
