@@ -324,7 +324,7 @@ class KernelLowering(LoopEmitter):
         return value
 
 
-    def _linear(self, b: Builder, access: Access, frame: Frame) -> tuple[Value, int, Size]:
+    def _linear(self, b: Builder, access: Access, frame: Frame) -> tuple[Index, int, Size]:
         """Index of the frame's first lane, the constant part apart, and the stride from lane to lane."""
         total: Index = 0
         constant = access.offset if isinstance(access.offset, int) else 0
@@ -340,10 +340,11 @@ class KernelLowering(LoopEmitter):
                 constant += frame.offset * lane_stride
             else:
                 total = self.add(b, total, self.mul(b, self.size(lane_stride), frame.offset))
-        return self.as_value(b, total), constant, lane_stride
+        return total, constant, lane_stride
 
     def _load(self, b: Builder, access: Access, frame: Frame) -> Value:
-        index, offset, stride = self._linear(b, access, frame)
+        place, offset, stride = self._linear(b, access, frame)
+        index = self.as_value(b, place)
         buffer = self.buffer(access.base)
         mask = () if frame.mask is None else (frame.mask,)
         if frame.lanes == 1 or stride == 0:
@@ -357,14 +358,22 @@ class KernelLowering(LoopEmitter):
 
     def _iota(self, b: Builder, iota: Iota, frame: Frame) -> Value:
         index, offset, stride = self._linear(b, iota.access, frame)
-        first: Value = self.as_value(b, self.add(b, index, offset))
-        value = self._widen(b, first, frame.lanes)
-        if stride != 0 and frame.lanes > 1:
-            steps = b.lane_index(lanes=frame.lanes)
-            value = b.add(value, b.mul(steps, self._widen(b, self.as_value(b, self.size(stride)), frame.lanes)))
+        value = self._lanes(b, self.add(b, index, offset), stride, frame.lanes)
         if iota.dtype is i64:
             return value
         return b.convert(value, dtype=iota.dtype)  # type: ignore[no-any-return]
+
+    def _lanes(self, b: Builder, first: Index, stride: Size, lanes: int) -> Value:
+        """The number `first + lane * stride` of every lane."""
+        value = self._widen(b, self.as_value(b, first), lanes)
+        if stride == 0 or lanes == 1:
+            return value
+        steps = self._scaled(b, b.lane_index(lanes=lanes), stride, lanes)
+        return steps if first == 0 and isinstance(first, int) else b.add(value, steps)
+
+    def _scaled(self, b: Builder, x: Value, factor: Size, lanes: int) -> Value:
+        """Every lane of x times a size."""
+        return x if factor == 1 else b.mul(x, self._widen(b, self.as_value(b, self.size(factor)), lanes))
 
     def _gather(self, b: Builder, node: Node, frame: Frame) -> Value:
         access, size, step = self.space.gathers[node]
@@ -377,18 +386,18 @@ class KernelLowering(LoopEmitter):
             outside, inside = b.and_(outside, frame.mask), b.and_(inside, frame.mask)
         b.emit(REGISTRY["check"], (outside, self.flag_buffer()), {"number": 1})
         index, offset, stride = self._linear(b, access, frame)
-        first = self._widen(b, self.as_value(b, self.add(b, index, offset)), frame.lanes)
-        if stride != 0 and frame.lanes > 1:
-            lanes = b.lane_index(lanes=frame.lanes)
-            first = b.add(first, b.mul(lanes, self._widen(b, self.as_value(b, self.size(stride)), frame.lanes)))
-        where = b.add(first, b.mul(chosen, self._widen(b, self.as_value(b, self.size(step)), frame.lanes)))
+        first = self.add(b, index, offset)
+        where = self._scaled(b, chosen, step, frame.lanes)
+        if stride != 0 or first != 0:
+            where = b.add(self._lanes(b, first, stride, frame.lanes), where)
         return b.emit(REGISTRY["load_indexed"], (self.buffer(access.base), where, inside))[0]
 
     def _write(self, b: Builder, stores: Sequence[Store], frame: Frame) -> None:
         for item in stores:
             source = self.read(b, item.value, frame, through=item.value is item.target)
             access = self.space.stores[item]
-            index, offset, stride = self._linear(b, access, frame)
+            place, offset, stride = self._linear(b, access, frame)
+            index = self.as_value(b, place)
             buffer = self.buffer(item.target)
             mask = () if frame.mask is None else (frame.mask,)
             producer = self.plan.producers.get(item.value)
