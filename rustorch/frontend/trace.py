@@ -211,7 +211,7 @@ class Trace(Segment):
         values = self.values
         for number in range(len(values)):
             t = values[number]
-            if t is not GONE and getrefcount(t) > 3 and t._number == number:
+            if t is not GONE and getrefcount(t) > 3 and t._segment is self and t._number == number:
                 held.append(t)
         return held
 
