@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import rustorch
 import rustorch.functional as F
 from rustorch.autograd import gradcheck

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import rustorch
 import rustorch.functional as F
 from rustorch.autograd import gradcheck
@@ -164,7 +165,7 @@ def test_large_logits_do_not_overflow() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda x: F.cross_entropy(x, rustorch.tensor([0, 1])), ValueError, r"Expected input batch_size \(4\) to match target batch_size \(2\)"),
+        (lambda x: F.cross_entropy(x, rustorch.tensor([0])), ValueError, r"Expected input batch_size \(4\) to match target batch_size"),
         (lambda x: F.cross_entropy(x, rustorch.tensor([0.0] * 4)), RuntimeError, "expected scalar type Long but found Float"),
         (lambda x: F.cross_entropy(x, rustorch.tensor([0] * 4), rustorch.ones(2)), RuntimeError, "cross_entropy: weight tensor should be"),
         (lambda x: F.cross_entropy(x, rustorch.tensor([0] * 4), reduction="avg"), ValueError, "avg is not a valid value for reduction"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import rustorch
 from rustorch import compiler
 from rustorch.optim import SGD, Adagrad, Adam, AdamW, RMSprop

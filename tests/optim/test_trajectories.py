@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import rustorch
 from rustorch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 
