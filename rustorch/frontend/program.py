@@ -5,8 +5,9 @@ Both doors come through here, so that the same program, recorded or traced, is t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
 import numpy as np
 
 from rustorch import compiler
@@ -49,8 +50,9 @@ class Program:
 def make_program(
     inputs: Sequence[Value], nodes: Sequence[Node], outputs: Sequence[Value], name: str = "main", eager: bool | None = None
 ) -> Program:
-    """Compile what `outputs` depend on."""
-    graph, given, places = normal_form(inputs, nodes, outputs, name)
+    """Compile what `outputs` depend on. An output that only stands for another value (an `alias`) is computed as that value."""
+    producer = {v: node for node in nodes for v in node.results}
+    graph, given, places = normal_form(inputs, nodes, [_meant(v, producer) for v in outputs], name)
     eager = config.eager if eager is None else eager
     copied = tuple(i for i, place in enumerate(places) if not place[0] or place in places[:i])
     return Program(graph, given, places, copied, None if eager or not graph.outputs else compiler.compile_graph(graph))
@@ -68,3 +70,12 @@ def normal_form(
     place = {v: i for i, v in enumerate(computed)}
     places = tuple((True, place[v]) if v in place else (False, position[v]) for v in outputs)
     return Graph(name, tuple(used), tuple(live), tuple(computed)), tuple(position[v] for v in used), places
+
+
+def _meant(value: Value, producer: Mapping[Value, Node]) -> Value:
+    """The value behind `detach` and reshapes to the shape that it has already: what runs has no use for either."""
+    node = producer.get(value)
+    while node is not None and node.op.name in ("detach", "reshape") and node.operands[0].type is value.type:
+        value = node.operands[0]
+        node = producer.get(value)
+    return value
