@@ -3,6 +3,7 @@
 from rustorch.autograd import grad
 from rustorch.frontend import functions as _functions
 from rustorch.frontend import generated as _generated
+from rustorch.frontend.batching import vmap
 from rustorch.frontend.creation import (
     arange,
     as_tensor,
@@ -105,7 +106,7 @@ __all__ = [
     "LayerNorm", "Linear", "linspace", "logspace", "long", "manual_seed", "Module", "MSELoss", "NLLLoss", "nn", "no_grad", "normal",
     "ones", "ones_like", "optim", "Parameter", "promote_types", "rand", "rand_like", "randint", "randn", "randn_like", "randperm",
     "ReLU", "result_type", "RMSprop", "seed", "Sequential", "set_default_dtype", "set_grad_enabled", "set_rng_state", "SGD", "Size",
-    "sync", "Tensor", "tensor", "tril", "triu", "value_and_grad", "Variable", "vjp", "watch", "zeros", "zeros_like",
+    "sync", "Tensor", "tensor", "tril", "triu", "value_and_grad", "Variable", "vjp", "vmap", "watch", "zeros", "zeros_like",
 ]  # fmt: skip
 __all__.extend(_functions.__all__)
 __all__.extend(_generated.__all__)

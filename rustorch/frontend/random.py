@@ -123,6 +123,16 @@ def offset_key(b: Builder, key: Value, by: int) -> Value:
     return moved
 
 
+@operation
+def stream_keys(b: Builder, key: Value, size: int, count: int) -> Value:
+    """A key for each of `size` streams, `count` numbers apart."""
+    type_ = TensorType(i64, (size, 2))
+    steps = b.mul(b.iota(type=type_, axis=0), count)
+    only_offsets = b.mul(steps, b.iota(type=type_, axis=1))
+    moved: Value = b.add(b.broadcast_to(key, shape=(size, 2), dims=(1,)), only_offsets)
+    return moved
+
+
 @operation(name="rand", blocks=True)
 def rand_op(b: Builder, key: Value, type: TensorType) -> Value:
     """Uniform numbers in [0, 1)."""

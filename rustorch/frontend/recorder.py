@@ -12,7 +12,7 @@ Observation points close the segment, and what is still held by somebody is comp
 - `print`, `repr` and `format`; pickling and `deepcopy`;
 - shapes that depend on elements (`nonzero`, masks as an index);
 - writing to memory that is shared with numpy or with another tensor;
-- `LIMIT` recorded values; a change of the default element type.
+- `LIMIT` recorded values, or fewer at the end of a loop's body (`WHOLE`); a change of the default element type.
 
 Another thread that looks at a value computes it without closing the segment of the thread that recorded it.
 """
@@ -30,18 +30,21 @@ import numpy as np
 
 from rustorch.config import config
 from rustorch.errors import UserError
-from rustorch.frontend.base import GIL, Array, TensorBase, looked_into
+from rustorch.frontend.base import GIL, Array, TensorBase, concrete, looked_into
 from rustorch.frontend.explain import note_closed, note_new_edge
 from rustorch.frontend.history import history_of
 from rustorch.frontend.program import Program, make_program
 from rustorch.frontend.segment import GONE, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type
 from rustorch.frontend.state import defaults, local, set_first_segment
+from rustorch.ir.dtypes import f32
 from rustorch.ir.graph import Value
 from rustorch.ir.location import UNKNOWN, Location, user_location
 from rustorch.ir.types import DType, TensorType
 
 LIMIT = 2000
 """A segment closes at this many values."""
+WHOLE = 1000
+"""From this many values on it closes where it began: at the line of its first operation, so that a loop gives equal programs."""
 TRIE_LIMIT = 200_000
 """So many edges are remembered; beyond, all are forgotten (compiled programs are not: they are kept by what they compute)."""
 
@@ -160,6 +163,7 @@ class Recorder(Segment):
         """Segments are numbered as they close."""
         self.closed = False
         self._building: Building | None = None
+        self._began: tuple[str, int] | None = None
         self._lock = threading.RLock()
 
     def first(self) -> Step:
@@ -199,7 +203,7 @@ class Recorder(Segment):
         return number
 
     def record(self, operation: Any, args: tuple[Any, ...]) -> Any:
-        if self.count >= LIMIT:
+        if self.count >= WHOLE and (self.count >= LIMIT or self.is_where_it_began()):
             self.close("length")
             return local.segment.record(operation, args)
         key = operation.key(self, args)
@@ -208,6 +212,14 @@ class Recorder(Segment):
             key = self.second_sight(operation, key)
         results = self.record_key(operation, key)
         return results[0] if len(results) == 1 and not operation.plural else operation.wrap(tuple(results))
+
+    def is_where_it_began(self) -> bool:
+        """Whether the user's line is that of the segment's first operation."""
+        if self._began is None:
+            first = next(step for step in self.at.path() if step.operation not in (INPUT, NUMBER, MODE))
+            self._began = (first.location.file, first.location.line)
+        now = user_location()
+        return (now.file, now.line) == self._began
 
     def record_key(self, operation: Primitive, key: Key) -> list[Any]:
         step = self.follow(operation, key)
@@ -411,18 +423,25 @@ class Eager(Recorder):
 
 
 def held(values: Sequence[Any]) -> list[int]:
-    """Numbers of the values that somebody besides the list holds."""
+    """Numbers of the values that somebody besides the list holds.
+
+    From the last one back: a view that nobody holds lets go of its base.
+    """
     found = []
-    for number in range(len(values)):
+    for number in range(len(values) - 1, -1, -1):
         value = values[number]
-        if getrefcount(value) > _UNHELD and value is not GONE:
+        if value is GONE:
+            continue
+        if getrefcount(value) > _UNHELD:
             found.append(number)
-    return found
+        elif value._extra is not None:
+            value._extra = None
+    return found[::-1]
 
 
 _UNHELD = 3
 """References to a value that only the list holds: the list's, the variable's and the argument's. Checked below."""
-assert not held([object()]), "this interpreter counts references differently"
+assert not held([concrete(np.zeros(()), TensorType(f32, ()))]), "this interpreter counts references differently"
 
 
 def forget_programs() -> None:

@@ -11,14 +11,13 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass
-from sys import getrefcount
 from typing import Any
 
 from rustorch.errors import TraceError, UserError, compose
 from rustorch.frontend.base import TensorBase, recorded
 from rustorch.frontend.history import used_history
 from rustorch.frontend.random import offset_key
-from rustorch.frontend.recorder import INPUT, NUMBER
+from rustorch.frontend.recorder import INPUT, NUMBER, held
 from rustorch.frontend.segment import GONE, LEAF, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type, value_of
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import convert_to
@@ -207,13 +206,7 @@ class Trace(Segment):
 
     def alive(self) -> list[TensorBase]:
         """Tensors recorded here that somebody besides the trace still holds."""
-        held = []
-        values = self.values
-        for number in range(len(values)):
-            t = values[number]
-            if t is not GONE and getrefcount(t) > 3 and t._segment is self and t._number == number:
-                held.append(t)
-        return held
+        return [t for t in (self.values[number] for number in held(self.values)) if t._segment is self]
 
 
 TRACING = 1 << 40
