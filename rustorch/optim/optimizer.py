@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import rustorch
-from rustorch import Tensor, enable_grad, watch
+from rustorch import Tensor, changed, enable_grad, watch
 from rustorch.errors import ArgumentError
 from rustorch.functional.update import Advance
 
@@ -35,7 +35,9 @@ class Group(dict[str, Any]):
         super().__setitem__(name, value)
         if name == "lr":
             self._take_rate(value)
-        elif name == "params":
+            return
+        changed()  # `settings` are part of programs
+        if name == "params":
             self.plans = {}
 
     def _take_rate(self, value: Any) -> None:
