@@ -44,6 +44,7 @@ class Group(dict[str, Any]):
         if isinstance(value, Tensor):
             self.rate = value
             self.plans = {}
+            changed()
         elif self.rate is None:
             self.rate = cell(value)
         else:
@@ -56,8 +57,8 @@ class Group(dict[str, Any]):
 
     @property
     def settings(self) -> tuple[Any, ...]:
-        """The settings that a program depends on."""
-        return tuple(value for name, value in self.items() if name not in ("params", "lr", "initial_lr"))
+        """What a program depends on: the settings but the learning rate, and which tensor holds that."""
+        return (id(self.rate), *(value for name, value in self.items() if name not in ("params", "lr", "initial_lr")))
 
     def __reduce__(self) -> Any:
         return Group, (dict(self),)

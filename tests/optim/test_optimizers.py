@@ -97,9 +97,14 @@ def test_a_new_setting_is_seen_by_a_jitted_step() -> None:
     step()
     step()
     assert x.item() == 1.0
+    step()
     optimizer.param_groups[0]["weight_decay"] = 1.0
     step()
     assert x.item() == 0.5
+    rate = rustorch.tensor(1.0, dtype=rustorch.float64)
+    optimizer.param_groups[0]["lr"] = rate
+    step()
+    assert x.item() == 0.0
 
 
 def test_views_and_exported_memory_see_a_step() -> None:
