@@ -1,6 +1,6 @@
 """`backward` and `grad`: gradients as recorded operations.
 
-Differentiation is one more operation of the segment (`Pull`): its key names the roots, the tensors that stand for their
+Differentiation is one more operation of the segment (`Pull` in `pull.py`): its key names the roots, the tensors that stand for their
 cotangents, and where gradients are wanted; emitting it appends the backward nodes to the graph. So on a known program it is a
 look-up like any other, inside a traced function it is traced, and with `create_graph` it is differentiable.
 
@@ -13,188 +13,23 @@ called with it, and what it answers replaces the cotangent in the later stages. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from rustorch.autodiff.vjp import pullback
+import numpy as np
+
 from rustorch.errors import ArgumentError, GradError, ShapeError, compose
 from rustorch.frontend.base import TensorBase, concrete
 from rustorch.frontend.creation import full_op
 from rustorch.frontend.elementwise import functions
-from rustorch.frontend.history import used_history
 from rustorch.frontend.modes import set_mode
 from rustorch.frontend.movement import stack
-from rustorch.frontend.program import normal_form
-from rustorch.frontend.recorder import ALL, Recorder
-from rustorch.frontend.segment import Building, Key, Origin, Primitive, Segment, is_floating, value_of
+from rustorch.frontend.pull import pull_segment
+from rustorch.frontend.recorder import Recorder
+from rustorch.frontend.segment import Origin
 from rustorch.frontend.state import local
 from rustorch.frontend.storage import is_leaf, rebind, same
-from rustorch.ir.analysis import dependents
-from rustorch.ir.graph import Graph, Value
-from rustorch.ir.rewrite import replay_into
 from rustorch.ir.types import TensorType
-
-
-class Pull(Primitive):
-    """Cotangents, from roots to other values of one segment.
-
-    Its key: numbers of the roots; of their cotangents (None for one); of the values whose cotangent is wanted; pairs of values
-    and the cotangents that replace what would flow into them; whether the results are differentiable. There is a result for each
-    wanted value that a path leads to; the remark says for which, and which values' history was used (as bits).
-    """
-
-    name = "backward"
-    plural = True
-
-    def build(self, building: Building, key: Key) -> tuple[Value, ...]:
-        _, roots, given, wanted, replaced, create = key
-        cotangents = [None if n is None else building.values((n,))[0] for n in given]
-        found = pulled(building, roots, cotangents, wanted, _values(building, replaced))
-        building.remark = (tuple(i for i, ct in enumerate(found) if ct is not None), used_history(building, roots, wanted))
-        results = [ct for ct in found if ct is not None]
-        return tuple(results if create else map(building.b.detach, results))
-
-    def operands(self, key: Key) -> list[int]:
-        _, roots, given, _, replaced, _ = key
-        return [*roots, *(n for n in given if n is not None), *(n for _, n in replaced)]
-
-    def require(self, building: Building, key: Key, results: Sequence[Value]) -> list[bool]:
-        if not key[5]:
-            return [False] * len(results)
-        sources = [value_of(v) for v, flag in zip(building.ir, building.grads, strict=True) if flag]
-        depending = dependents(Graph("", (), tuple(building.b.nodes), ()), sources)
-        return [v in depending and is_floating(v) for v in results]
-
-
-class Call(Primitive):
-    """A graph as one operation. Its key: whether the results are differentiable; the numbers of the graph's inputs."""
-
-    plural = True
-
-    def __init__(self, graph: Graph, name: str) -> None:
-        self.graph, self.name = graph, name
-
-    def build(self, building: Building, key: Key) -> tuple[Value, ...]:
-        new = replay_into(building.b, self.graph, dict(zip(self.graph.inputs, building.values(key[2:]), strict=True)))
-        results = [new[v] for v in self.graph.outputs]
-        return tuple(results if key[1] else map(building.b.detach, results))
-
-    def operands(self, key: Key) -> list[int]:
-        return list(key[2:])
-
-    def require(self, building: Building, key: Key, results: Sequence[Value]) -> list[bool]:
-        return super().require(building, key, results) if key[1] else [False] * len(results)
-
-
-PULL = Pull()
-
-
-def _values(building: Building, replaced: Sequence[tuple[int, int]]) -> dict[Value, Value]:
-    return {building.values((n,))[0]: building.values((ct,))[0] for n, ct in replaced}
-
-
-def pulled(
-    building: Building, roots: Sequence[int], given: Sequence[Value | None], wanted: Sequence[int], replaced: Mapping[Value, Value]
-) -> list[Value | None]:
-    """Emit the backward nodes; a cotangent for each wanted value that a path leads to."""
-    b = building.b
-    outputs = building.values(roots)
-    cotangents = [b.const(1, v) if ct is None else ct for v, ct in zip(outputs, given, strict=True)]
-    return pullback(
-        b, tuple(b.nodes), outputs, cotangents, building.values(wanted), lambda value, ct: replaced.get(value, ct), replaced
-    )
-
-
-# --- One segment ------------------------------------------------------------------------------------------------------
-
-
-def pull_segment(
-    segment: Any,
-    seeds: Mapping[int, Any],
-    wanted: Sequence[int],
-    replaced: Mapping[int, Any],
-    create: bool,
-    retain: bool,
-) -> dict[int, Any]:
-    """Gradients at numbers of a segment, open or closed, given tensors for the cotangents of others (None for one)."""
-    now = local.segment
-    roots, places = tuple(seeds), tuple(dict.fromkeys(wanted))
-    if segment is now:
-        given = tuple(None if ct is None else now.number_of(ct) for ct in seeds.values())
-        pairs = tuple((n, now.number_of(ct)) for n, ct in replaced.items())
-        results = now.record_key(PULL, (PULL, roots, given, places, pairs, create))
-        found, bits = now.remark() if results else (now.remark() or ((), 0))
-    else:
-        results, found, bits = _pull_closed(segment, seeds, places, replaced, create)
-    if segment.freed & bits:
-        raise GradError(
-            compose(
-                "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). "
-                "Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True "
-                "if you need to backward through the graph a second time or if you need to access saved tensors after calling backward."
-            )
-        )
-    if not retain:
-        segment.freed |= bits
-    return {places[i]: ct for i, ct in zip(found, results, strict=True)}
-
-
-def _pull_closed(
-    segment: Recorder, seeds: Mapping[int, Any], wanted: tuple[int, ...], replaced: Mapping[int, Any], create: bool
-) -> tuple[list[Any], tuple[int, ...], int]:
-    if segment.freed == ALL:
-        return [], (), ALL
-    key = (tuple(seeds), tuple(ct is None for ct in seeds.values()), wanted, tuple(replaced))
-    memo = segment.at.memo
-    known = memo.get(key)
-    if known is None:
-        known = memo[key] = _closed_backward(segment, seeds, wanted, replaced)
-    call, used, found, bits = known
-    if segment.freed & bits:
-        return [], (), bits
-    cotangents = [ct for ct in seeds.values() if ct is not None] + list(replaced.values())
-    now = local.segment
-    count = len(segment.arrays)
-    numbers = [_again(now, segment, i) if i < count else now.number_of(cotangents[i - count]) for i in used]
-    return now.record_key(call, (call, create, *numbers)), found, bits
-
-
-def _closed_backward(
-    segment: Recorder, seeds: Mapping[int, Any], wanted: tuple[int, ...], replaced: Mapping[int, Any]
-) -> tuple[Call, tuple[int, ...], tuple[int, ...], int]:
-    """The backward graph of a closed program as an operation, which of the program's inputs and the cotangents it reads, and
-    what `Pull` remarks."""
-    building = segment.building()
-    b = building.b
-    inputs = list(b.inputs)
-    given = [None if ct is None else b.input(building.values((n,))[0].type, "ct") for n, ct in seeds.items()]
-    pairs = {building.values((n,))[0]: b.input(building.values((n,))[0].type, "ct") for n in replaced}
-    bits = used_history(building, tuple(seeds), wanted)
-    found = pulled(building, tuple(seeds), given, wanted, pairs)
-    outputs = [ct for ct in found if ct is not None]
-    graph, used, places = normal_form([*inputs, *b.inputs[len(inputs) :]], b.nodes, outputs, "backward")
-    every = [*inputs, *b.inputs[len(inputs) :]]
-    whole = Graph("backward", tuple(every[i] for i in used), graph.nodes, tuple(outputs))
-    passed = [i for computed, i in places if not computed and i not in used]
-    if passed:
-        whole = Graph("backward", (*whole.inputs, *(every[i] for i in dict.fromkeys(passed))), graph.nodes, tuple(outputs))
-        used = (*used, *dict.fromkeys(passed))
-    return Call(whole, "backward"), used, tuple(i for i, ct in enumerate(found) if ct is not None), bits
-
-
-def _again(now: Segment, segment: Recorder, index: int) -> int:
-    """The number, in the segment that is open now, of what was input `index` of a closed one."""
-    x, array = segment.leaves[index], segment.arrays[index]
-    if x is not None and x._array is array and (x._segment is None or x._segment is now or not now.writes_memory):
-        return now.number_of(x)
-    number = segment.number_of_input(index)
-    source = segment.sources.get(number)
-    again = concrete(array, segment.type_of_input(index), source is not None)
-    found = now.number_of(again)
-    if source is not None:
-        now.sources[found] = source
-    return found
-
 
 # --- The walk over segments -------------------------------------------------------------------------------------------
 
@@ -215,8 +50,7 @@ class Wanted:
         """Note a cotangent at a value of a segment."""
         _, seeds = self.pending.setdefault(id(segment), (segment, {}))
         if number in seeds:
-            known = seeds[number]
-            ct = _plus(_ones(segment, number) if known is None else known, _ones(segment, number) if ct is None else ct)
+            ct = _plus(seeds[number], ct)
         seeds[number] = ct
 
     def reach(self, x: TensorBase, gradient: Any) -> None:
@@ -271,10 +105,6 @@ def number_in(segment: Any, x: TensorBase) -> int | None:
 
 def _order(segment: Any) -> float:
     return segment.serial if getattr(segment, "closed", False) else float("inf")
-
-
-def _ones(segment: Any, number: int) -> Any:
-    raise GradError(compose("a root was given twice", f"value {number} of {type(segment).__name__}"))
 
 
 def _plus(x: Any, y: Any) -> Any:
@@ -362,7 +192,7 @@ def _seeded(wanted: Wanted, roots: Sequence[Any], given: Sequence[Any]) -> None:
             wanted.reach(root, _copy(ct, root))
             continue
         segment, number = root._origin or (root._segment, root._number)
-        if number in wanted.pending.get(id(segment), (None, {}))[1] and ct is None:
+        if ct is None and (len(roots) > 1 or root._origin is not None):  # another cotangent may be added to it
             ct = _one(root)
         wanted.seed(segment, number, ct)
 
@@ -383,8 +213,7 @@ def check_cotangent(i: int, root: TensorBase, ct: Any) -> None:
 
 
 def _one(root: TensorBase) -> Any:
-    full = root._type.dtype.numpy.type(1)
-    return concrete(full.reshape((1,) * len(root._type.shape)).copy(), root._type)
+    return concrete(np.ones([1] * len(root._type.shape), root._type.dtype.numpy), root._type)
 
 
 def _copy(ct: Any, root: TensorBase) -> Any:

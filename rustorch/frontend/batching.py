@@ -12,10 +12,10 @@ from typing import Any
 
 from rustorch.errors import ArgumentError, DimensionError, ShapeError, Unsupported, compose
 from rustorch.frontend import tree
-from rustorch.frontend.backward import Call
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.creation import tensor
 from rustorch.frontend.movement import permute
+from rustorch.frontend.pull import Call
 from rustorch.frontend.random import stream_keys
 from rustorch.frontend.state import local
 from rustorch.frontend.trace import Output, Outside, Trace, Traced, run_traced

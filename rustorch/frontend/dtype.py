@@ -36,10 +36,10 @@ class Size(tuple[int, ...]):
         return total
 
     def __repr__(self) -> str:
-        return f"torch.Size({list(self)})".replace("torch.", "rustorch.")
+        return f"rustorch.Size({list(self)})"
 
 
-class device:  # noqa: N801
+class device:
     """Where tensors are: `cpu`, always."""
 
     __slots__ = ("index", "type")
@@ -109,7 +109,7 @@ def result_type(*tensors: Any) -> DType:
     return meet_all(*(Value(x._type) if isinstance(x, TensorBase) else x for x in tensors))
 
 
-class finfo:  # noqa: N801
+class finfo:
     """The limits of a floating-point type."""
 
     def __init__(self, type: DType | None = None) -> None:
@@ -126,7 +126,7 @@ class finfo:  # noqa: N801
         return f"finfo(resolution={self.resolution}, min={self.min}, max={self.max}, eps={self.eps}, tiny={self.tiny}, dtype={self.dtype})"
 
 
-class iinfo:  # noqa: N801
+class iinfo:
     """The limits of an integer type."""
 
     def __init__(self, type: DType) -> None:

@@ -105,7 +105,7 @@ class AccumulateGrad:
 
     def name(self) -> str:
         """The class's name, as PyTorch's."""
-        return "struct torch::autograd::AccumulateGrad".rsplit("::", 1)[-1]
+        return "AccumulateGrad"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, AccumulateGrad) and self.variable is other.variable

@@ -18,13 +18,13 @@ import numpy as np
 
 from rustorch.errors import ArgumentError
 from rustorch.frontend import tree
-from rustorch.frontend.backward import Call
 from rustorch.frontend.base import TensorBase, concrete, looked_into
 from rustorch.frontend.explain import journal, note
 from rustorch.frontend.native_entry import native_entry
 from rustorch.frontend.native_step import native_step
 from rustorch.frontend.operation import from_array
 from rustorch.frontend.program import Program, make_program
+from rustorch.frontend.pull import Call
 from rustorch.frontend.segment import Building, Key, carrier, is_floating
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import store, write

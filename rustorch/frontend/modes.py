@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 from rustorch.frontend.state import local
 
@@ -79,11 +79,17 @@ class _Mode:
         return steps  # type: ignore[return-value]
 
 
-class no_grad(_Mode):  # noqa: N801
+class no_grad(_Mode):
     """Operations inside are not recorded for differentiation: `with no_grad():` or `@no_grad()`."""
 
     mode = False
 
+    @overload
+    def __new__(cls, function: None = None) -> no_grad: ...
+
+    @overload
+    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
+
     def __new__(cls, function: Any = None) -> Any:
         made = super().__new__(cls)
         if function is None:
@@ -92,11 +98,17 @@ class no_grad(_Mode):  # noqa: N801
         return made(function)
 
 
-class enable_grad(_Mode):  # noqa: N801
+class enable_grad(_Mode):
     """Operations inside are recorded for differentiation: `with enable_grad():` or `@enable_grad()`."""
 
     mode = True
 
+    @overload
+    def __new__(cls, function: None = None) -> enable_grad: ...
+
+    @overload
+    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
+
     def __new__(cls, function: Any = None) -> Any:
         made = super().__new__(cls)
         if function is None:
@@ -105,7 +117,7 @@ class enable_grad(_Mode):  # noqa: N801
         return made(function)
 
 
-class set_grad_enabled(_Mode):  # noqa: N801
+class set_grad_enabled(_Mode):
     """Switch the mode at once; as a context, switch it back at the end."""
 
     def __init__(self, mode: bool) -> None:

@@ -168,6 +168,18 @@ def test_several_roots_are_summed() -> None:
     assert x.grad.tolist() == [32.0]
 
 
+def test_roots_may_repeat_and_depend_on_each_other() -> None:
+    x = leaf(2.0)
+    y = (x * x).sum()
+    backward([y, y])
+    assert x.grad.tolist() == [8.0]
+    x.grad = None
+    h = x * 3
+    h.tolist()
+    backward([h, h * 5])
+    assert x.grad.tolist() == [18.0]
+
+
 def test_the_gradient_given_is_not_the_gradient_kept() -> None:
     x, g = leaf(1.0), tensor([5.0])
     (x + 0).backward(g)
