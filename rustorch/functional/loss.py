@@ -325,9 +325,11 @@ _largest = np.maximum.reduce
 
 def check_range(target: Any, input: Any, ignore_index: int) -> None:
     """Refuse classes that are not there, if the target's elements are known. In the good case this is one pass of 2 µs."""
-    places = getattr(target, "_array", None)
-    unsigned = None if places is None else _UNSIGNED.get(places.dtype)
-    if unsigned is None or not places.size or not input.ndim:
+    places: Any = getattr(target, "_array", None)
+    if places is None or not places.size or not input.ndim:
+        return
+    unsigned = _UNSIGNED.get(places.dtype)
+    if unsigned is None:
         return
     classes = input._type.shape[min(input.ndim, 2) - 1]
     if _largest(places.view(unsigned), None) < classes:  # a negative number is a very large one here
