@@ -115,6 +115,9 @@ class _Fuser:
         self.plan = Plan(graph, [], {}, producers(graph), {})
         self.home: dict[Value, Step] = {}
         self.by_space: dict[tuple[Size, ...], list[Step]] = {}
+        self.count = 0
+        self.needed = 0
+        """Bit set of the steps that some other step needs."""
 
     def run(self) -> Plan:
         self._mark_memory()
@@ -179,7 +182,8 @@ class _Fuser:
     # --- steps --------------------------------------------------------------------------------------------------------
 
     def _step(self, kind: str, shape: tuple[Size, ...] = (), reason: str = "") -> Step:
-        step = Step(1 + max((s.index for s in self.plan.steps), default=-1), kind, shape, reason=reason)  # merging leaves gaps
+        step = Step(self.count, kind, shape, reason=reason)
+        self.count += 1
         self.plan.steps.append(step)
         return step
 
@@ -294,29 +298,21 @@ class _Fuser:
     def _merge(self) -> None:
         """Join kernels of one space that read the same things, or one the other, and that came apart in the order of nodes."""
         place = {node: i for i, node in enumerate(self.nodes)}
-        readers = dict.fromkeys(self.plan.steps, 0)
-        for step in self.plan.steps:
-            for other in self.plan.steps:
-                if step.needs >> other.index & 1:
-                    readers[other] |= 1 << step.index
         for step in list(self.plan.steps):
             if step.kind != "kernel" or step.stores or not step.nodes:
                 continue
             earlier = {home: None for home in map(self.home.get, step.bases) if home is not None and home is not step}
             earlier |= {other: None for other in self.by_space.get(step.shape, [])[-CANDIDATES:] if not other.bases.isdisjoint(step.bases)}
             for other in sorted(earlier, key=lambda s: -s.index):
-                if other.index < step.index and self._can_merge(other, step, readers):
-                    self._merge_into(other, step, place, readers)
+                if other.index < step.index and self._can_merge(other, step):
+                    self._merge_into(other, step, place)
                     break
 
-    def _can_merge(self, first: Step, second: Step, readers: dict[Step, int]) -> bool:
+    def _can_merge(self, first: Step, second: Step) -> bool:
         if first.kind != "kernel" or first.stores or first.shape != second.shape:
             return False
         if len(first.nodes) + len(second.nodes) > MAX_NODES or (first.reduced and second.reduced and first.reduced != second.reduced):
             return False
-        own = ~(1 << first.index | 1 << second.index)
-        if (second.needs & readers[first] | first.needs & readers[second]) & own:
-            return False  # a path leads out and back
         merged = Step(-1, "kernel", first.shape, first.reduced | second.reduced)
         for node in (*first.nodes, *second.nodes):
             level = "kept" if not node.op.has(Trait.REDUCTION) and is_kept(merged, node.result) else "full"
@@ -326,9 +322,15 @@ class _Fuser:
                     continue
                 if _reads_anywhere(node, operand) or not self._linked(merged, seen, operand, level):
                     return False
-        return True
+        return not (self._between(first, second) or self._between(second, first))
 
-    def _merge_into(self, first: Step, second: Step, place: dict[Node, int], readers: dict[Step, int]) -> None:
+    def _between(self, first: Step, last: Step) -> bool:
+        """Whether a path leads from `first` through another step to `last`."""
+        if not last.needs >> first.index & 1:
+            return False
+        return any(s.needs >> first.index & 1 and last.needs >> s.index & 1 for s in self.plan.steps)
+
+    def _merge_into(self, first: Step, second: Step, place: dict[Node, int]) -> None:
         first.nodes = sorted((*first.nodes, *second.nodes), key=place.__getitem__)
         first.reduced |= second.reduced
         first.bases |= second.bases
@@ -336,12 +338,9 @@ class _Fuser:
             self.home.update(dict.fromkeys(node.results, first))
         own = 1 << first.index | 1 << second.index
         first.needs = (first.needs | second.needs) & ~own
-        readers[first] = (readers[first] | readers[second]) & ~own
         for step in self.plan.steps:
             if step.needs & own:
                 step.needs = (step.needs | 1 << first.index | first.needs) & ~(1 << second.index)
-            if first.needs >> step.index & 1:
-                readers[step] = (readers[step] | 1 << first.index | readers[first]) & ~(1 << second.index)
         self.plan.steps.remove(second)
         self.by_space[second.shape].remove(second)
 
@@ -361,9 +360,11 @@ class _Fuser:
         if step.needs | new == step.needs:
             return
         step.needs |= new
-        for later in self.plan.steps:
-            if later.needs >> step.index & 1:
-                later.needs |= step.needs
+        self.needed |= new
+        if self.needed >> step.index & 1:
+            for later in self.plan.steps:
+                if later.needs >> step.index & 1:
+                    later.needs |= step.needs
 
     # --- writes ---------------------------------------------------------------------------------------------------------
 
@@ -445,15 +446,18 @@ def _ordered(steps: list[Step]) -> list[Step]:
     """Steps in an order that respects their needs, earliest first."""
     ordered: list[Step] = []
     done = 0
-    waiting = list(steps)
-    while waiting:
-        rest: list[Step] = []
-        for step in waiting:
-            if step.needs & ~done:
-                rest.append(step)
-            else:
-                ordered.append(step)
-                done |= 1 << step.index
-        assert len(rest) < len(waiting), "the steps of a plan are acyclic"
-        waiting = rest
+    parked: dict[int, list[Step]] = {}
+    """Steps that wait, by the index of one that they wait for."""
+    for step in steps:
+        ready = [step]
+        while ready:
+            current = ready.pop()
+            missing = current.needs & ~done
+            if missing:
+                parked.setdefault(missing.bit_length() - 1, []).append(current)
+                continue
+            ordered.append(current)
+            done |= 1 << current.index
+            ready += reversed(parked.pop(current.index, []))
+    assert not parked, "the steps of a plan are acyclic"
     return ordered

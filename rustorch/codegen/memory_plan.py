@@ -73,10 +73,6 @@ class _Piece:
     last: int
     offset: Size = 0
 
-    def meets(self, other: _Piece) -> bool:
-        """Whether both are alive at some step."""
-        return self.first <= other.last and other.first <= self.last
-
 
 def plan_memory(
     graph: Graph, outputs: Sequence[Value], constants: Iterable[Value], uses: Sequence[Use]
@@ -92,21 +88,26 @@ def plan_memory(
                 pieces.setdefault(value, _Piece(align(value_bytes(value)), number, number)).last = number
     scratch = [[_Piece(align(size), number, number) for size in use.scratch] for number, use in enumerate(uses)]
     everything = [*pieces.values(), *(piece for own in scratch for piece in own)]
-    end: Size = _place_known([p for p in everything if isinstance(p.size, int)])
+    alive = _most_alive(everything, len(uses))
+    end: Size = _place_known([p for p in everything if isinstance(p.size, int)], alive)
     end = _place_symbolic([p for p in everything if not isinstance(p.size, int)], end)
     places.update({value: Place("arena", offset=piece.offset) for value, piece in pieces.items()})
     lifetimes = {value: (piece.first, piece.last) for value, piece in pieces.items()}
-    return MemoryPlan(places, end, _most_alive(everything, len(uses)), lifetimes), [[p.offset for p in own] for own in scratch]
+    return MemoryPlan(places, end, alive, lifetimes), [[p.offset for p in own] for own in scratch]
 
 
-def _place_known(pieces: Sequence[_Piece]) -> int:
-    """Place the pieces in the order that needs least, and give the end of the last."""
+def _place_known(pieces: Sequence[_Piece], enough: Size) -> int:
+    """Place the pieces in the order that needs least, or the first that needs no more than `enough`; gives the end of the last."""
     orders: list[Callable[[_Piece], tuple[int, int]]] = [
         lambda p: (-_bytes(p), p.first),
         lambda p: (p.first, -_bytes(p)),
         lambda p: (p.first - p.last, -_bytes(p)),
     ]
-    end, offsets = min((_lowest(sorted(pieces, key=order)) for order in orders), key=lambda found: found[0])
+    end, offsets = _lowest(sorted(pieces, key=orders[0]))
+    for order in orders[1:]:
+        if end == enough:
+            break
+        end, offsets = min((end, offsets), _lowest(sorted(pieces, key=order)), key=lambda found: found[0])
     for piece, offset in offsets.items():
         piece.offset = offset
     return end
@@ -116,18 +117,18 @@ def _lowest(pieces: Sequence[_Piece]) -> tuple[int, dict[_Piece, int]]:
     """Each piece in turn in the lowest gap between those that it meets: the end of the last, and all offsets."""
     end = 0
     offsets: dict[_Piece, int] = {}
-    placed: list[tuple[int, int, _Piece]] = []
-    """Start, end and piece, in order of start."""
+    placed: list[tuple[int, int, int, int]] = []
+    """Start and end in bytes, first and last step, in order of start."""
     for piece in pieces:
-        start, size = 0, _bytes(piece)
-        for low, high, other in placed:
+        start, size, first, last = 0, _bytes(piece), piece.first, piece.last
+        for low, high, begins, ends in placed:
             if low >= start + size:
                 break
-            if high > start and other.meets(piece):
+            if high > start and begins <= last and first <= ends:
                 start = high
         offsets[piece] = start
         end = max(end, start + size)
-        bisect.insort(placed, (start, start + size, piece), key=lambda entry: entry[0])
+        bisect.insort(placed, (start, start + size, first, last))
     return end, offsets
 
 
