@@ -6,20 +6,23 @@ compiled together, on threads, or on whether it runs under `jit`.
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any
 
 import numpy as np
 
+from rustorch.compiler import Compiled, compile_graph
+from rustorch.config import config
 from rustorch.errors import ArgumentError, Unsupported, compose
-from rustorch.frontend.base import TensorBase
+from rustorch.frontend.base import TensorBase, concrete
 from rustorch.frontend.creation import check_can_require, leaf
 from rustorch.frontend.dtype import as_dtype
 from rustorch.frontend.emission import Builder, Operand, Shape, Value, broadcast_shapes, convert, dtype_of, operation, shape_of
 from rustorch.frontend.movement import sizes_from
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import become_leaf, rebind
-from rustorch.ir.dims import product
+from rustorch.ir.dims import product, symbol
 from rustorch.ir.dtypes import f64, i64
 from rustorch.ir.types import DType, TensorType
 from rustorch.ops.random import normal as normal_numbers
@@ -261,9 +264,36 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None) -
 
 def uniform_(input: Any, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Any:
     """Write uniform numbers from `a` up to `b`; gives the tensor."""
-    return rebind(input, uniform_op(random_key(_count(input._type.shape), generator), float(a), float(b), input._type))
+    return _filled(input, uniform_op, float(a), float(b), generator)
 
 
 def normal_(input: Any, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Any:
     """Write normal numbers; gives the tensor."""
-    return rebind(input, normal_op(random_key(_count(input._type.shape), generator), float(mean), float(std), input._type))
+    return _filled(input, normal_op, float(mean), float(std), generator)
+
+
+def _filled(input: Any, draw: Any, first: float, second: float, generator: Generator | None) -> Any:
+    """Write what `draw` draws over a tensor. A model's parameters begin like this, each of another shape: so, outside traced
+    functions, one program serves all sizes."""
+    type_: TensorType = input._type
+    count = _count(type_.shape)
+    key = random_key(count, generator)
+    if count < LEAST_FREE or config.eager or type_.dtype.kind != "float" or not local.segment.writes_memory:
+        return rebind(input, draw(key, first, second, type_))
+    kind = type_.dtype.numpy
+    given = [np.empty(count, kind), key._elements(), np.array(first, kind), np.array(second, kind)]
+    (array,) = _drawing(draw, type_.dtype).run(given)
+    return rebind(input, concrete(array.reshape(type_.shape), type_))
+
+
+LEAST_FREE = 2
+"""The smallest value of a symbolic dimension."""
+
+
+@functools.cache
+def _drawing(draw: Any, dtype: DType) -> Compiled:
+    """The program that draws as many numbers as its first input has."""
+    b = Builder()
+    wanted, scalar = TensorType(dtype, (symbol("n"),)), TensorType(dtype, ())
+    b.input(wanted)
+    return compile_graph(b.build((draw.emit(b, b.input(i64[2]), b.input(scalar), b.input(scalar), wanted),), draw.operation.name))

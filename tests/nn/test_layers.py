@@ -11,7 +11,7 @@ import pytest
 import rustorch.nn.functional
 
 import rustorch
-from rustorch import nn
+from rustorch import compiler, nn
 from rustorch.nn.utils import clip_grad_norm_, clip_grad_value_, parameters_to_vector, vector_to_parameters
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*a new program was compiled")  # each case is one, on the same line
@@ -47,6 +47,20 @@ def test_a_seed_gives_the_same_layer() -> None:
         found.append(nn.Linear(4, 4).weight.tolist())
     assert found[0] == found[1]
     assert nn.Linear(4, 4).weight.tolist() != found[0]
+
+
+def test_models_of_any_size_begin_with_one_program() -> None:
+    nn.Linear(3, 5)
+    before = compiler.statistics.compiles
+    layers = [nn.Linear(n, n + 1) for n in range(2, 9)]
+    rustorch.sync()
+    assert compiler.statistics.compiles == before
+    rustorch.manual_seed(3)
+    first = nn.init.uniform_(rustorch.zeros(3, 4), -1.0, 2.0)
+    rustorch.manual_seed(3)
+    traced = rustorch.jit(lambda: nn.init.uniform_(rustorch.zeros(3, 4), -1.0, 2.0))()
+    assert first.tolist() == traced.tolist()
+    assert len({layer.weight[0, 0].item() for layer in layers}) == len(layers)
 
 
 LAYERS: list[tuple[Callable[[], Any], tuple[int, ...], tuple[int, ...], str]] = [
