@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rustorch.errors import ArgumentError, DimensionError, DTypeError, ShapeError, compose
+from rustorch.errors import ArgumentError, DimensionError, DTypeError, ShapeError, Unsupported, compose
 from rustorch.frontend.emit import (
     Builder,
     Operand,
@@ -356,7 +356,7 @@ def embedding(
 ) -> Any:
     """The rows of `weight` that `input` names. The row `padding_idx` gets no gradient."""
     if max_norm is not None or scale_grad_by_freq or sparse:
-        raise ArgumentError("embedding: max_norm, scale_grad_by_freq and sparse are not there")
+        raise Unsupported(compose("embedding: max_norm, scale_grad_by_freq and sparse are not there", todo="leave them out"))
     count = weight.shape[0]
     if padding_idx is not None:
         if not -count <= padding_idx < count:
