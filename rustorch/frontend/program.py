@@ -50,12 +50,19 @@ class Program:
 def make_program(
     inputs: Sequence[Value], nodes: Sequence[Node], outputs: Sequence[Value], name: str = "main", eager: bool | None = None
 ) -> Program:
-    """Compile what `outputs` depend on. An output that only stands for another value (an `alias`) is computed as that value."""
-    producer = {v: node for node in nodes for v in node.results}
-    graph, given, places = normal_form(inputs, nodes, [_meant(v, producer) for v in outputs], name)
+    """Compile what `outputs` depend on."""
+    graph, given, places = runnable_form(inputs, nodes, outputs, name)
     eager = config.eager if eager is None else eager
     copied = tuple(i for i, place in enumerate(places) if not place[0] or place in places[:i])
     return Program(graph, given, places, copied, None if eager or not graph.outputs else compiler.compile_graph(graph))
+
+
+def runnable_form(
+    inputs: Sequence[Value], nodes: Sequence[Node], outputs: Sequence[Value], name: str
+) -> tuple[Graph, tuple[int, ...], tuple[tuple[bool, int], ...]]:
+    """The normal form of what is going to run: an output that only stands for another value (an `alias`) is that value."""
+    producer = {v: node for node in nodes for v in node.results}
+    return normal_form(inputs, nodes, [_meant(v, producer) for v in outputs], name)
 
 
 def normal_form(

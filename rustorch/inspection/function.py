@@ -9,7 +9,7 @@ from typing import Any
 from rustorch.errors import ArgumentError, compose
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.jit import JitFunction, jit
-from rustorch.frontend.program import normal_form
+from rustorch.frontend.program import runnable_form
 from rustorch.frontend.trace import Outside
 
 
@@ -36,7 +36,7 @@ def inspect(function: Callable[..., Any]) -> Callable[..., Any]:
             if isinstance(outside, Outside) and not value.hint:
                 name = names.get(id(outside.tensor), "")
                 value.hint = f"{name}_grad" if name and outside.gradient else name
-        graph, _, _ = normal_form(traced.graph.inputs, traced.graph.nodes, traced.graph.outputs, traced.graph.name)
+        graph, _, _ = runnable_form(traced.graph.inputs, traced.graph.nodes, traced.graph.outputs, traced.graph.name)
         return Inspection.of_graph(graph, traced.name, traced.graph)
 
     return look

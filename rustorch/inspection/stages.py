@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, Self
 
-from rustorch import compiler
 from rustorch.codegen.fuse import Plan
 from rustorch.codegen.generate import Generated
 from rustorch.codegen.target import target
+from rustorch.compiler import pipeline as compiler
 from rustorch.config import config
 from rustorch.errors import ArgumentError, compose
 from rustorch.inspection import native

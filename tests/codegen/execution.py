@@ -14,7 +14,7 @@ from rustorch.codegen.emit_driver import KernelCall, MatrixOperand, ProductCall
 from rustorch.codegen.expand import expand_math
 from rustorch.codegen.generate import Generated, generate
 from rustorch.codegen.target import target
-from rustorch.compiler import lowered
+from rustorch.compiler.pipeline import lowered
 from rustorch.ir.dims import Size, evaluate
 from rustorch.ir.graph import Graph, Payload, Value
 from rustorch.ir.types import BufferType, TensorType

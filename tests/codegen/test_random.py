@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rustorch.codegen.target import target
-from rustorch.compiler import compile_graph, imports
+from rustorch.compiler import compile_graph
+from rustorch.compiler.pipeline import imports
 from rustorch.ir.printer import to_text
 from rustorch.ops import interpret
 from rustorch.runtime.executable import Executable

@@ -11,8 +11,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from rustorch import compiler
-from rustorch.compiler import lowered
+from rustorch.compiler import pipeline as compiler
+from rustorch.compiler.pipeline import lowered
 from rustorch.errors import CompilerBug
 from rustorch.ir.graph import Graph
 from rustorch.ir.parser import parse

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rustorch.aot.export import DERIVATIVES
+from rustorch.aot.exporter import DERIVATIVES
 from rustorch.aot.load import host_level
 
 ROOT = Path(__file__).parents[2]

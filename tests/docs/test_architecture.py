@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rustorch import compiler
+from rustorch.compiler import pipeline as compiler
 from rustorch.config import config
 from tests import test_layers
 from tests.docs.test_aot import ROOT, run

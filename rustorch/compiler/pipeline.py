@@ -1,24 +1,20 @@
-"""The pipeline: from a tensor graph to native code, one table of passes, one cache of results."""
+"""The pipeline: from a tensor graph to native code, one table of passes. Imported at the first compilation."""
 
 from __future__ import annotations
 
 import functools
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from rustorch.artifact import Artifact, Signature
+from rustorch.artifact import EntryPlan, Layout, Signature
 from rustorch.codegen.assemble import assemble
 from rustorch.codegen.emit_entry import emit_entry
 from rustorch.codegen.generate import Generated, generate, merge_modules
 from rustorch.codegen.products import gemm_symbol, gemm_text
 from rustorch.codegen.target import Target, target
+from rustorch.compiler.compiled import Compiled
 from rustorch.config import config
 from rustorch.errors import CompilerBug, UserError, compose
 from rustorch.ir.analysis import digest
@@ -26,14 +22,10 @@ from rustorch.ir.graph import Graph, Node, Value
 from rustorch.ir.pattern import Log
 from rustorch.ir.printer import to_text
 from rustorch.ir.verifier import verify
-from rustorch.ops.interpret import interpret
 from rustorch.passes import canonicalize, contract, dead_code, inline, simplify
-from rustorch.runtime import layout
-from rustorch.runtime.entry import Epoch, make_entry
 from rustorch.runtime.executable import Executable
 from rustorch.runtime.loader import Loaded, load
 
-Array = np.ndarray[Any, Any]
 Pass = Callable[[Graph, Log | None], Graph]
 PassLog = Callable[[str, str, Node, Sequence[Value]], None]
 """Called with pass, rule, node and the values that replace the node's results."""
@@ -66,43 +58,6 @@ def _check_order() -> None:
 _check_order()
 
 
-@dataclass
-class Statistics:
-    """What the compiler did in this process."""
-
-    compiles: int = 0
-    hits: int = 0
-    kernels: int = 0
-    seconds: float = 0.0
-
-
-statistics = Statistics()
-
-
-@dataclass
-class Compiled:
-    """A compiled graph: `run` takes the inputs as arrays and gives the outputs."""
-
-    graph: Graph
-    name: str
-    kernels: int = 0
-    seconds: float = 0.0
-    artifact: Artifact | None = None
-    executable: Executable | None = None
-    times: dict[str, float] = field(default_factory=dict)
-    """Seconds per pass."""
-    shared: bool = False
-    """Whether the code was there already: another graph had simplified to the same."""
-
-    def run(self, arrays: Sequence[Array], outputs: Sequence[Array] | None = None) -> list[Array]:
-        """The outputs for these inputs (each of the input's element type and shape), in new arrays or in `outputs`."""
-        if self.executable is None:
-            return interpret(self.graph, list(arrays))
-        return self.executable.run(arrays, outputs)
-
-
-_compiled: dict[str, Compiled] = {}
-"""By the digest of the graph as it was given."""
 _code: dict[str, Executable] = {}
 """By the digest of the simplified graph."""
 _products: dict[str, Loaded] = {}
@@ -140,28 +95,7 @@ def dumped(graph: Graph) -> str:
     return f"the graph is in {path}"
 
 
-def compile_graph(graph: Graph) -> Compiled:
-    """The executable of a graph; equal graphs (by digest) share one."""
-    key = digest(graph)
-    with _lock:
-        known = _compiled.get(key)
-        if known is not None:
-            statistics.hits += 1
-            return known
-        compiled = _compile(graph)
-        if compiled.shared:
-            statistics.hits += 1
-        else:
-            statistics.compiles += 1
-            statistics.kernels += compiled.kernels
-        statistics.seconds += compiled.seconds
-        _compiled[key] = compiled
-    if config.logs("compile") or compiled.seconds > 1.0:
-        print(f"rustorch: compiled @{graph.name} in {compiled.seconds:.2f} s, {compiled.kernels} kernels", file=sys.stderr)
-    return compiled
-
-
-def _compile(graph: Graph) -> Compiled:
+def build(graph: Graph) -> Compiled:
     """Run the passes; graphs that become equal on the way share their code."""
     start = time.perf_counter()
     name = graph.name if graph.name.isidentifier() else "graph"
@@ -211,41 +145,14 @@ def imports(products: Sequence[str], goal: Target) -> Mapping[str, int]:
     return found
 
 
-def python_entry(
-    compiled: Compiled,
-    signature: Signature,
-    fallback: Callable[..., Any],
-    tensor_type: type,
-    captured: Sequence[object],
-    objects: Mapping[str, object],
-    epoch: Array,
-) -> Callable[..., Any] | None:
-    """A builtin function around a compiled graph (see `Signature`); None where this interpreter's objects cannot be read.
-
-    `epoch` is a counter (i64[1]): once it has moved on, all calls go to `fallback`.
-    """
-    probed = layout.probe()
-    executable, artifact = compiled.executable, compiled.artifact
-    if probed is None or executable is None or artifact is None:
-        return None
-    plan = emit_entry(signature, probed, layout.slot_offsets(tensor_type))
+def entry_code(signature: Signature, probed: Layout, slots: Mapping[str, int]) -> tuple[EntryPlan, Loaded]:
+    """The code of a Python entry; graphs of one signature share it."""
+    plan = emit_entry(signature, probed, slots)
     with _lock:
         code = _entries.get(plan.text)
         if code is None:
             code = _entries[plan.text] = load(assemble(plan.text, native_target(), quick=True), [plan.symbol])
-    return make_entry(
-        plan,
-        code,
-        executable.loaded,
-        artifact.symbol,
-        fallback,
-        name=compiled.name,
-        work_bytes=artifact.work_bytes if isinstance(artifact.work_bytes, int) else 0,
-        tensor_type=tensor_type,
-        captured=captured,
-        objects=objects,
-        epoch=Epoch(epoch),
-    )
+    return plan, code
 
 
 def native_target(isa: str = "") -> Target:

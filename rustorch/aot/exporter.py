@@ -16,7 +16,7 @@ from rustorch.aot.sizes import symbols
 from rustorch.aot.trace import Named, named_graph, trace_types
 from rustorch.artifact import ArgSpec
 from rustorch.autodiff import jvp, vjp
-from rustorch.compiler import generate_code, lowered, native_target, one_object
+from rustorch.compiler.pipeline import generate_code, lowered, native_target, one_object
 from rustorch.errors import ArgumentError, Unsupported, compose
 from rustorch.ir.graph import Graph, Value
 from rustorch.ir.printer import to_text

@@ -1,0 +1,120 @@
+"""Compiled graphs, and the one cache of them. The pipeline that makes them is imported when the first one is made."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from rustorch.artifact import Artifact, Signature
+from rustorch.config import config
+from rustorch.ir.analysis import digest
+from rustorch.ir.graph import Graph
+from rustorch.ops.interpret import interpret
+from rustorch.runtime import layout
+from rustorch.runtime.entry import Epoch, make_entry
+from rustorch.runtime.executable import Executable
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class Statistics:
+    """What the compiler did in this process."""
+
+    compiles: int = 0
+    hits: int = 0
+    kernels: int = 0
+    seconds: float = 0.0
+
+
+statistics = Statistics()
+
+
+@dataclass
+class Compiled:
+    """A compiled graph: `run` takes the inputs as arrays and gives the outputs."""
+
+    graph: Graph
+    name: str
+    kernels: int = 0
+    seconds: float = 0.0
+    artifact: Artifact | None = None
+    executable: Executable | None = None
+    times: dict[str, float] = field(default_factory=dict)
+    """Seconds per pass."""
+    shared: bool = False
+    """Whether the code was there already: another graph had simplified to the same."""
+
+    def run(self, arrays: Sequence[Array], outputs: Sequence[Array] | None = None) -> list[Array]:
+        """The outputs for these inputs (each of the input's element type and shape), in new arrays or in `outputs`."""
+        if self.executable is None:
+            return interpret(self.graph, list(arrays))
+        return self.executable.run(arrays, outputs)
+
+
+_compiled: dict[str, Compiled] = {}
+"""By the digest of the graph as it was given."""
+_lock = threading.RLock()
+
+
+def compile_graph(graph: Graph) -> Compiled:
+    """The executable of a graph; equal graphs (by digest) share one."""
+    from rustorch.compiler import pipeline
+
+    key = digest(graph)
+    with _lock:
+        known = _compiled.get(key)
+        if known is not None:
+            statistics.hits += 1
+            return known
+        compiled = pipeline.build(graph)
+        if compiled.shared:
+            statistics.hits += 1
+        else:
+            statistics.compiles += 1
+            statistics.kernels += compiled.kernels
+        statistics.seconds += compiled.seconds
+        _compiled[key] = compiled
+    if config.logs("compile") or compiled.seconds > 1.0:
+        print(f"rustorch: compiled @{graph.name} in {compiled.seconds:.2f} s, {compiled.kernels} kernels", file=sys.stderr)
+    return compiled
+
+
+def python_entry(
+    compiled: Compiled,
+    signature: Signature,
+    fallback: Callable[..., Any],
+    tensor_type: type,
+    captured: Sequence[object],
+    objects: Mapping[str, object],
+    epoch: Array,
+) -> Callable[..., Any] | None:
+    """A builtin function around a compiled graph (see `Signature`); None where this interpreter's objects cannot be read.
+
+    `epoch` is a counter (i64[1]): once it has moved on, all calls go to `fallback`.
+    """
+    from rustorch.compiler import pipeline
+
+    probed = layout.probe()
+    executable, artifact = compiled.executable, compiled.artifact
+    if probed is None or executable is None or artifact is None:
+        return None
+    plan, code = pipeline.entry_code(signature, probed, layout.slot_offsets(tensor_type))
+    return make_entry(
+        plan,
+        code,
+        executable.loaded,
+        artifact.symbol,
+        fallback,
+        name=compiled.name,
+        work_bytes=artifact.work_bytes if isinstance(artifact.work_bytes, int) else 0,
+        tensor_type=tensor_type,
+        captured=captured,
+        objects=objects,
+        epoch=Epoch(epoch),
+    )
