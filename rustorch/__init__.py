@@ -101,12 +101,12 @@ __all__ = [
     "__version__", "Adagrad", "Adam", "AdamW", "aot", "arange", "as_tensor", "autograd", "BatchNorm1d", "BatchNorm2d", "BCELoss",
     "BCEWithLogitsLoss", "bernoulli", "bool", "changed", "CrossEntropyLoss", "default_generator", "device", "double", "Dropout", "dtype",
     "Embedding", "empty", "empty_like", "enable_grad", "explain", "eye", "f32", "f64", "finfo", "Flatten", "float", "float32", "float64",
-    "from_numpy", "full", "full_like", "func", "functional", "Generator", "get_default_dtype", "get_rng_state", "grad", "hessian", "i32", "i64",
-    "iinfo", "initial_seed", "inspect", "int", "int32", "int64", "is_grad_enabled", "jacfwd", "jacrev", "jit", "jvp", "L1Loss",
+    "from_numpy", "full", "full_like", "func", "functional", "Generator", "get_default_dtype", "get_rng_state", "grad", "hessian", "i32",
+    "i64", "iinfo", "initial_seed", "inspect", "int", "int32", "int64", "is_grad_enabled", "jacfwd", "jacrev", "jit", "jvp", "L1Loss",
     "LayerNorm", "Linear", "linspace", "logspace", "long", "manual_seed", "Module", "MSELoss", "NLLLoss", "nn", "no_grad", "normal",
-    "ones", "ones_like", "optim", "Parameter", "promote_types", "rand", "rand_like", "randint", "randn", "randn_like", "randperm",
-    "ReLU", "result_type", "RMSprop", "seed", "Sequential", "set_default_dtype", "set_grad_enabled", "set_rng_state", "SGD", "Size",
-    "sync", "Tensor", "tensor", "testing", "tril", "triu", "value_and_grad", "Variable", "vjp", "vmap", "watch", "zeros", "zeros_like",
+    "ones", "ones_like", "optim", "Parameter", "promote_types", "rand", "rand_like", "randint", "randn", "randn_like", "randperm", "ReLU",
+    "result_type", "RMSprop", "seed", "Sequential", "set_default_dtype", "set_grad_enabled", "set_rng_state", "SGD", "Size", "sync",
+    "Tensor", "tensor", "testing", "tril", "triu", "value_and_grad", "Variable", "vjp", "vmap", "watch", "zeros", "zeros_like",
 ]  # fmt: skip
 __all__.extend(_functions.__all__)
 __all__.extend(_generated.__all__)
