@@ -345,7 +345,7 @@ def test_f32_over_all_exponents(name: str, level: str) -> None:
         check(name, level, REFERENCES[name](x.astype(np.float64)), x)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", UNARY)
 def test_every_f32(name: str) -> None:
     for first in range(0, 1 << 32, 1 << 24):
