@@ -9,8 +9,9 @@ itself, because the builder emits a pure node where its operands are defined.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from rustorch.codegen.accumulate import Accumulators, Frame, unblocked
+from rustorch.codegen.accumulate import Accumulators, Frame
 from rustorch.codegen.fuse import Plan, Step, Store, is_kept
 from rustorch.codegen.loops import Index, LoopEmitter, Lowered, identity, lane_type
 from rustorch.codegen.schedule import schedule
@@ -42,11 +43,18 @@ class KernelLowering(LoopEmitter):
         dtypes = [element(v.type) for v in self.members] + [tensor(s.value).dtype for s in step.stores]
         dtypes += [element(v.type) for n in step.nodes for v in n.operands]
         cost = sum(n.op.cost for n in step.nodes)
-        self.schedule = schedule(
-            self.space.shape, self.space.reduced, dtypes, cost, target, [element(n.result.type) for n in self.reductions]
-        )
+        accumulates = bool(self.reductions) and len(self.space.shape) - 1 in self.space.reduced
+        self.schedule = schedule(self.space.shape, dtypes, cost, accumulates, target)
         self.vector = self.schedule.vector_axis
+        self._unroll_nests()
         self.spilled: dict[Value, Value] = {}
+
+    def _unroll_nests(self) -> None:
+        """Runs of unknown length inside another reduced loop must end with the accumulators as they began: no rotation."""
+        if self.vector not in self.space.reduced or len(self.space.reduced) == 1 or isinstance(self.space.shape[-1], int):
+            return
+        most = max((self.schedule.accumulators(element(n.result.type)) for n in self.reductions), default=1)
+        self.schedule = replace(self.schedule, unroll=max(self.schedule.unroll, most))
 
     # --- levels -----------------------------------------------------------------------------------------------------------
 
@@ -122,7 +130,7 @@ class KernelLowering(LoopEmitter):
                 self._row(c, frames)
                 return ()
 
-            self._vector_loop(b, index, None, (), body)
+            self._vector_loop(b, index, None, 0, self.size(self.space.shape[self.vector]), (), body)
 
     def _row(self, b: Builder, rows: list[Frame]) -> None:
         """All levels for one position of the kept axes (several vectors of them when unrolled)."""
@@ -143,14 +151,14 @@ class KernelLowering(LoopEmitter):
     def _level(self, b: Builder, loop: int, rows: list[Frame], reductions: list[Node], stores: list[Store]) -> None:
         """One pass over the reduced axes: fills the rows with the results of `reductions`, writes `stores`."""
         across = self.vector in self.space.reduced
-        sizes = [self.space.shape[k] for k in self.space.reduced]
+        axes = sorted(self.space.reduced)
+        inner = axes[-1]
+        sizes = [self.space.shape[k] for k in axes]
         accumulators = Accumulators(self, self.schedule, sizes, reductions, rows, across, self.read)
         wanted = [n.operands[0] for n in reductions] + [s.value for s in stores]
         order = self._needed(wanted)
         self._prepare(b, [*wanted, *(v for node in order for v in node.operands)], rows)
         spills = self._spills(loop, order) if across else []
-        axes = sorted(self.space.reduced)
-        inner = axes[-1]
 
         def work(c: Builder, frames: list[Frame], carried: list[Value]) -> Sequence[Value]:
             for copy, frame in enumerate(frames):
@@ -159,15 +167,18 @@ class KernelLowering(LoopEmitter):
                 for value in spills:
                     self._spill(c, value, frame)
                 carried = accumulators.add(c, carried, copy, frame)
-            return carried
+            return accumulators.turned(carried, len(frames))
 
         def innermost(c: Builder, index: dict[int, Index], carried: list[Value]) -> list[Value]:
-            if across:
-                return self._vector_loop(c, index, rows[0], carried, work, accumulators)
-            size = self.size(self.space.shape[inner])
-            return accumulators.blocked(c, 0, size, 1, carried, lambda d, lo, hi, acc: self.loop(
-                d, lo, hi, 1, acc, lambda e, i, values: work(e, [self._below(row, {**index, inner: i}) for row in rows], values)
-            ))
+            def loop(d: Builder, start: Index, count: Index, values: list[Value]) -> list[Value]:
+                if across:
+                    return self._vector_loop(d, index, rows[0], start, count, values, work)
+                return self.loop(
+                    d, start, self.add(d, start, count), 1, values,
+                    lambda e, i, inside: work(e, [self._below(row, {**index, inner: i}) for row in rows], inside),
+                )  # fmt: skip
+
+            return accumulators.run(c, carried, loop)
 
         def nest(c: Builder, remaining: list[int], index: dict[int, Index], carried: list[Value]) -> list[Value]:
             if not remaining:
@@ -188,45 +199,41 @@ class KernelLowering(LoopEmitter):
         b: Builder,
         index: dict[int, Index],
         row: Frame | None,
+        start: Index,
+        count: Index,
         carried: Sequence[Value],
         body: Callable[[Builder, list[Frame], list[Value]], Sequence[Value]],
-        accumulators: Accumulators | None = None,
     ) -> list[Value]:
-        """The vector axis: full turns of `unroll` vectors, then what is left, its last vector masked."""
+        """`count` elements of the vector axis: full turns of `unroll` vectors, then what is left, its last vector masked."""
         assert self.vector is not None
         axis, lanes, unroll = self.vector, self.schedule.lanes, self.schedule.unroll
         turn = lanes * unroll
-        size = self.space.shape[axis]
+        end = self.add(b, start, count)
 
-        def frames(c: Builder, i: Index, masks: list[Value | None]) -> list[Frame]:
+        def frames(i: Index, masks: list[Value | None]) -> list[Frame]:
             return [Frame({**index, axis: i}, lanes, u * lanes, mask, row) for u, mask in enumerate(masks)]
 
         def full(c: Builder, i: Index, values: list[Value]) -> Sequence[Value]:
-            return body(c, frames(c, i, [None] * unroll), values)
+            return body(c, frames(i, [None] * unroll), values)
 
         def tail(c: Builder, i: Index, values: list[Value]) -> Sequence[Value]:
             masks: list[Value | None] = []
-            if isinstance(size, int):
-                rest = size % turn
+            if isinstance(count, int):
+                rest = count % turn
                 for u in range(-(-rest // lanes)):
                     left = rest - u * lanes
                     masks.append(None if left >= lanes else c.mask_below(c.const(left, i64), lanes=lanes))
             else:
-                left_value = c.sub(self.as_value(c, self.size(size)), self.as_value(c, i))
+                left_value = c.sub(self.as_value(c, end), self.as_value(c, i))
                 masks = [c.mask_below(self.as_value(c, self.add(c, left_value, -u * lanes)), lanes=lanes) for u in range(unroll)]
-            return body(c, frames(c, i, masks), values)
+            return body(c, frames(i, masks), values)
 
-        if isinstance(size, int):
-            main: Index = size // turn * turn
-        else:
-            whole = self.as_value(b, self.size(size))
-            main = b.and_(whole, b.const(-turn, i64))
-        run = accumulators.blocked if accumulators is not None else unblocked
-        values = run(b, 0, main, turn, list(carried), lambda c, lo, hi, acc: self.loop(c, lo, hi, turn, acc, full))
-        end = self.size(size)
-        if isinstance(main, int) and main == end:
+        whole: Index = count // turn * turn if isinstance(count, int) else b.and_(count, b.const(-turn, i64))
+        main = self.add(b, start, whole)
+        values = self.loop(b, start, main, turn, carried, full)
+        if isinstance(count, int) and count % turn == 0:
             return values
-        return run(b, main, end, turn, values, lambda c, lo, hi, acc: self.loop(c, lo, hi, turn, acc, tail))
+        return self.loop(b, main, end, turn, values, tail)
 
     # --- the body -----------------------------------------------------------------------------------------------------------
 

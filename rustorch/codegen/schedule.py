@@ -8,16 +8,16 @@ from rustorch.codegen.target import Target
 from rustorch.ir.dims import Size
 from rustorch.ir.types import DType
 
-WIDE_ABOVE = 4096
-"""Sums of more float32 elements than this are added up in blocks of this many, the blocks in float64."""
+ROW_BLOCK, COLUMN_BLOCK = 4096, 512
+"""Sums of float32 are made in blocks of this many elements: along the lanes, on several accumulators; along another axis, on one."""
 
 
 @dataclass(frozen=True)
 class Schedule:
     """`lanes` elements of axis `vector_axis` (None: scalar code) at a time, `unroll` vectors a turn.
 
-    Virtual lanes: element j of a reduction goes to accumulator j mod A, with A = `accumulators(dtype)` whatever the vector
-    width, so a sum has the same bits whatever it is fused with.
+    Virtual lanes: element j of a run of a reduction goes to lane j mod V, where V = lanes * accumulators(dtype) depends on the
+    level and the element type only. So a sum along one axis has the same bits whatever it is fused with.
     """
 
     vector_axis: int | None
@@ -35,10 +35,11 @@ class Schedule:
         return f"{{vector = {axis}, unroll = {self.unroll}}}"
 
 
-def schedule(
-    shape: tuple[Size, ...], reduced: frozenset[int], dtypes: list[DType], cost: int, target: Target, reductions: list[DType]
-) -> Schedule:
-    """The schedule of a kernel over `shape` whose values have `dtypes` and cost `cost` per element."""
+def schedule(shape: tuple[Size, ...], dtypes: list[DType], cost: int, accumulates: bool, target: Target) -> Schedule:
+    """The schedule of a kernel over `shape` whose values have `dtypes` and cost `cost` per element.
+
+    Bodies that add up along the lanes are unrolled further: their accumulators are chains that copies take turns at.
+    """
     virtual = 4 * target.vector_bytes
     if not shape:
         return Schedule(None, 1, 1, virtual)
@@ -50,10 +51,8 @@ def schedule(
     if isinstance(size, int):
         while lanes > 1 and lanes // 2 >= size:
             lanes //= 2
-    unroll = 4 if cost <= 8 else 2 if cost <= 24 else 1
-    result = Schedule(axis, lanes, unroll, virtual)
-    if axis in reduced and reductions:
-        unroll = max(result.accumulators(d) for d in reductions)
+    few, many = (40, 80) if accumulates else (8, 24)
+    unroll = 4 if cost <= few else 2 if cost <= many else 1
     if isinstance(size, int):
         unroll = max(1, min(unroll, -(-size // lanes)))
     return Schedule(axis, lanes, unroll, virtual)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rustorch.codegen.schedule import WIDE_ABOVE
+from rustorch.codegen.schedule import COLUMN_BLOCK, ROW_BLOCK
 from rustorch.compiler.pipeline import ORDER, PIPELINE
 from rustorch.config import config
 from rustorch.inspection.stages import Stages
@@ -87,6 +87,5 @@ def test_stages_name_files() -> None:
 
 def test_numbers() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert f"over more than {WIDE_ABOVE} elements are made in blocks of {WIDE_ABOVE}" in page
-    assert f"column sums in blocks\nof {WIDE_ABOVE // 8}." in page
+    assert f"in blocks of {ROW_BLOCK} elements on at least 16 accumulators, column sums in blocks of {COLUMN_BLOCK}" in page
     assert len(page.splitlines()) <= 150
