@@ -47,7 +47,8 @@ class Executable:
         """The outputs for these inputs, in new arrays or in `outputs`.
 
         Inputs that are strided or misaligned are copied. Raises `ArgumentError`, `DTypeError` or `ShapeError` naming the input
-        or output that does not fit; `DimensionError` (an `IndexError`) where an index inside the graph is out of range (then `outputs` hold no result).
+        or output that does not fit; `DimensionError` (an `IndexError`) where an index inside the graph is out of range (then
+        `outputs` hold no result).
         """
         if len(arrays) != len(self._dtypes):
             raise ArgumentError(self._asked(f"takes {len(self._inputs)} inputs", f"got {len(arrays)}", _listed(self._inputs)))
