@@ -11,7 +11,7 @@ from rustorch.ir.builder import Builder
 from rustorch.ir.graph import Value
 from rustorch.ir.op import Partials
 from rustorch.ir.types import element
-from rustorch.ops.elementwise import unary
+from rustorch.ops.elementwise import binary, unary
 from rustorch.ops.family import elementwise
 
 
@@ -81,4 +81,18 @@ erf = elementwise(
     public=unary("erf"),
     expand=_erf,
     cost=40,
+)
+
+logaddexp = elementwise(
+    "logaddexp",
+    "log(e**x + e**y), without overflow.",
+    operands=2,
+    reference=np.logaddexp,
+    derivative=Partials(lambda b, r, x, y: [b.sigmoid(b.sub(x, y)), b.sigmoid(b.sub(y, x))]),
+    public=binary("logaddexp", promote="float"),
+    expand=lambda b, x, y: b.select(
+        b.eq(x, y), b.add(x, math.log(2)), b.add(b.maximum(x, y), b.log1p(b.exp(b.neg(b.abs(b.sub(x, y))))))
+    ),
+    commutative=True,
+    cost=22,
 )
