@@ -349,7 +349,7 @@ class _Fuser:
     def _depend(self, step: Step, operands: Iterable[Value]) -> None:
         for operand in operands:
             base = self.plan.view(operand).base
-            if squeeze(tensor(base).shape):
+            if squeeze(tensor(base).shape) and (self.plan.in_memory(base) or self.plan.producers[base].operands):
                 step.bases.add(base)
             home = self.home.get(base)
             if home is not None and home is not step:

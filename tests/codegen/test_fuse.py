@@ -169,11 +169,14 @@ def test_an_update_is_one_kernel() -> None:
     assert len(plan_of(updates(100, 50)).kernels) == 2
 
 
-def test_kernels_that_share_nothing_stay_apart() -> None:
-    """Fused they would save no memory traffic, and need more registers and compile time."""
+def test_kernels_that_share_only_numbers_stay_apart() -> None:
+    """Fused they would save no memory traffic and need more code; apart, equal ones are emitted once."""
     b = Builder()
-    x, y = b.input(f32[100], "x"), b.input(f32[100], "y")
-    assert kinds(b.build([b.exp(x), b.exp(y)])) == ["kernel", "kernel"]
+    x, y, rate = b.input(f32[100], "x"), b.input(f32[100], "y"), b.input(f32[()], "rate")
+    scale = b.broadcast_to(rate, shape=(100,), dims=())
+    assert kinds(b.build([b.mul(b.exp(x), scale), b.mul(b.exp(y), scale)])) == ["kernel", "kernel"]
+    assert kinds(updates(100, 100)) == ["kernel", "kernel"]
+    assert generated(updates(*[100] * 5)).llvm.count("define internal") == 1
 
 
 # --- Counts of known programs ----------------------------------------------------------------------------------------------
