@@ -72,7 +72,9 @@ class _Growth:
             step, weight = STEPS[int(self.rng.integers(len(STEPS)))]
             if self.chance(weight):
                 step(self, x)
-        outputs = self.values[-int(self.rng.integers(1, 6)) :]
+        read = {v for node in self.b.nodes for v in node.operands}
+        last = self.values[-int(self.rng.integers(1, 6)) :]
+        outputs = [v for v in self.values if v not in read and v not in last and self.chance(0.6)] + last
         if self.chance(0.3):
             outputs.append(self.pick(self.values))
         if self.chance(0.1):
