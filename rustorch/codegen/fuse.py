@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rustorch.codegen.contraction import grouped_strides, operand_axes
-from rustorch.codegen.views import View, follows, is_identity, is_virtual, real_axes, tensor, view
+from rustorch.codegen.views import View, follows, is_virtual, real_axes, tensor, view
 from rustorch.ir.analysis import live_nodes, producers
 from rustorch.ir.dims import Size
 from rustorch.ir.graph import Graph, Node, Value
@@ -159,9 +159,8 @@ class _Fuser:
             for k, operand in enumerate(node.operands):
                 self._require(operand, _product_reads(self.plan, node, k))
         elif name == "reshape" and not is_virtual(node):
-            seen = self.plan.view(node.operands[0])
-            whole = is_identity(seen.reads, tensor(seen.base).shape, tensor(node.operands[0]).shape)
-            self._require(node.operands[0], whole)
+            operand = node.operands[0]
+            self._require(operand, self.plan.view(operand).is_contiguous(tensor(operand).shape))
         elif name == "gather":
             self._require(node.operands[0], True)
         elif name == "scatter_add":

@@ -43,6 +43,12 @@ class View:
                 strides[read.axis] = strides[read.axis] + step * read.stride
         return offset, tuple(strides)
 
+    def is_contiguous(self, shape: tuple[Size, ...]) -> bool:
+        """Whether a reader of this shape finds its elements row by row from the first of the base on."""
+        offset, strides = self.strided(len(shape))
+        rows = contiguous_strides(shape)
+        return offset == 0 and all(strides[k] == rows[k] for k in real_axes(shape))
+
 
 def tensor(value: Value) -> TensorType:
     """The tensor type of a value."""
@@ -109,11 +115,6 @@ def view(value: Value, producers: Mapping[Value, Node], stops: Callable[[Value],
         reads = compose(reads, access(node))
         value = node.operands[0]
     return View(value, reads)
-
-
-def is_identity(reads: tuple[AxisRead, ...], base_shape: tuple[Size, ...], reader_shape: tuple[Size, ...]) -> bool:
-    """Whether base and reader hold the same elements in the same order (axes of size 1 aside)."""
-    return follows(reads, base_shape, real_axes(reader_shape))
 
 
 def follows(reads: tuple[AxisRead, ...], base_shape: tuple[Size, ...], reader_axes: tuple[int, ...]) -> bool:

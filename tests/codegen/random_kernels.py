@@ -212,8 +212,11 @@ def transpose(g: _Growth, x: Value) -> None:
 
 def cut(g: _Growth, x: Value) -> None:
     parts: list[tuple[Size, Size, int]] = []
+    from_first = g.chance(0.4)
     for size in shape_of(x):
-        if isinstance(size, int):
+        if from_first and isinstance(size, int):
+            parts.append((0, size - int(g.rng.integers(0, min(3, max(size, 1)))), 1))
+        elif isinstance(size, int):
             start = int(g.rng.integers(0, min(3, max(size, 1))))
             parts.append((start, size - int(g.rng.integers(0, min(3, max(size - start, 1)))), g.pick((1, 1, 1, 2))))
         else:

@@ -270,3 +270,16 @@ def test_an_operand_that_gets_memory_ends_earlier_views_through_it() -> None:
     for got in (compile_graph(graph).run([numbers]), run_plan(generated(graph), [numbers])):
         np.testing.assert_array_equal(got[0], numbers.reshape(-1) + 1)
         np.testing.assert_array_equal(got[1], numbers.T.reshape(-1) * 2)
+
+
+def test_a_reshape_of_a_part_is_no_name_for_the_whole() -> None:
+    """The first rows lie together; the first columns do not."""
+    numbers = np.arange(30, dtype=np.float32).reshape(5, 6)
+    for limits, expected in (((3, 6), ["alias", "kernel"]), ((3, 4), ["kernel", "alias", "kernel"])):
+        b = Builder()
+        x = b.input(f32[5, 6], "x")
+        part = b.slice(x, starts=(0, 0), limits=limits, strides=(1, 1))
+        graph = b.build([b.neg(b.reshape(part, shape=(limits[0] * limits[1],)))])
+        (got,) = compile_graph(graph).run([numbers])
+        np.testing.assert_array_equal(got, -numbers[: limits[0], : limits[1]].reshape(-1))
+        assert kinds(graph) == expected
