@@ -125,6 +125,17 @@ def test_levels_without_fma_have_none() -> None:
     assert "llvm.fma" in generated(graph, "v3").llvm
 
 
+def test_a_single_index_is_made_safe_before_it_is_used() -> None:
+    """A lone load has no mask: it reads element 0 where the index is outside, and its result is dropped."""
+    b = Builder()
+    x, i = b.input(f32[5], "x"), b.input(i64[1], "i")
+    (text,) = functions(generated(b.build([b.gather(x, i, axis=0)])))
+    safe = re.search(r"(%\w+) = select i1 (%\w+), i64 %\w+, i64 0\n", text)
+    assert safe is not None
+    assert re.search(rf"(%\w+) = getelementptr float, ptr %p\d, i64 {safe[1]}\n", text)
+    assert re.search(rf"select i1 {safe[2]}, float %\w+, float 0x0000000000000000\n", text)
+
+
 # --- Objects --------------------------------------------------------------------------------------------------------------------
 
 

@@ -283,3 +283,14 @@ def test_a_reshape_of_a_part_is_no_name_for_the_whole() -> None:
         (got,) = compile_graph(graph).run([numbers])
         np.testing.assert_array_equal(got, -numbers[: limits[0], : limits[1]].reshape(-1))
         assert kinds(graph) == expected
+
+
+def test_a_copy_is_read_by_a_later_kernel() -> None:
+    """The transpose is copied for the reshape; its other reader has the same space, but must not join the copying kernel."""
+    b = Builder()
+    x = b.input(f32[4, 3], "x")
+    turned = b.transpose(x, perm=(1, 0))
+    graph = b.build([b.neg(b.reshape(turned, shape=(12,))), b.exp(turned)])
+    assert [names(step) for step in plan_of(graph).kernels] == [["transpose"], ["neg"], ["exp"]]
+    numbers = np.arange(12, dtype=np.float32).reshape(4, 3)
+    np.testing.assert_array_equal(run_plan(generated(graph), [numbers])[1], np.exp(numbers.T))

@@ -11,7 +11,7 @@ from rustorch.ir.builder import Builder
 from rustorch.ir.dims import symbol
 from rustorch.ir.dtypes import f32, i32, i64
 from rustorch.ir.graph import Graph
-from rustorch.ir.types import DType
+from rustorch.ir.types import DType, TensorType
 from tests.codegen.comparison import check
 from tests.codegen.execution import generated, run_plan
 
@@ -90,6 +90,16 @@ def test_a_gather_between_passes_is_checked_though_the_rows_are_short() -> None:
         x_[1] = 3
         with pytest.raises(UserError, match="an index is out of range"):
             compiled.run([x_, np.arange(3, dtype=np.float32)])
+
+
+@pytest.mark.parametrize("size", [20, "n"])
+def test_lanes_behind_the_end_are_not_checked(size: int | str) -> None:
+    """Computed indices of masked lanes lie outside: no error, no access."""
+    b = Builder()
+    x = b.input(f32[size], "x")
+    assert isinstance(x.type, TensorType)
+    counted = b.iota(type=x.type.with_dtype(i64), axis=0)
+    check(b.build([b.gather(b.input(f32[20], "table"), counted, axis=0), x]), np.ones(20, np.float32), np.arange(20, dtype=np.float32))
 
 
 def test_a_gather_of_a_gather() -> None:
