@@ -283,6 +283,9 @@ class _Unknown:
 _UNKNOWN: Any = _Unknown()
 
 
+# The three callers end alike, with `add_results` for one result written out: a call of it would cost a third of a recorded operation.
+
+
 def unary_caller(op: Operation) -> Callable[..., Any]:
     """The caller of an operation on one tensor."""
 
@@ -335,7 +338,7 @@ def binary_caller(op: Operation, slowly: Callable[[Segment, Operation, tuple[Any
         except (KeyError, AttributeError):
             step = _UNKNOWN
         if step.type is None:
-            return s.record(op, (input, other))
+            return slowly(s, op, (input, other))
         s.at = step
         t = _new(base._class)
         t._array = None

@@ -257,3 +257,20 @@ def test_limits_of_types() -> None:
         rustorch.finfo(rustorch.int32)
     with pytest.raises(NotImplementedError):
         rustorch.device("cuda")
+
+
+def test_operators_leave_foreign_operands_to_their_class() -> None:
+    class Foreign:
+        def __radd__(self, other: Any) -> str:
+            return "radd"
+
+        def __add__(self, other: Any) -> str:
+            return "add"
+
+    x = rustorch.ones(2)
+    for _ in range(2):  # new in its place, and seen before
+        assert x + Foreign() == "radd"
+        assert Foreign() + x == "add"
+    assert (x == None) is False  # noqa: E711 - what Python makes of it
+    with pytest.raises(TypeError, match="unsupported operand"):
+        x + "a"
