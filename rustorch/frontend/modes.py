@@ -79,42 +79,33 @@ class _Mode:
         return steps  # type: ignore[return-value]
 
 
-class no_grad(_Mode):
+class _FixedMode(_Mode):
+    """A mode whose class says it; `@no_grad` without parentheses decorates, too."""
+
+    @overload
+    def __new__(cls, function: None = None) -> Self: ...
+
+    @overload
+    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
+
+    def __new__(cls, function: Any = None) -> Any:
+        made = super().__new__(cls)
+        if function is None:
+            return made
+        made.__init__()  # type: ignore[misc]
+        return made(function)
+
+
+class no_grad(_FixedMode):
     """Operations inside are not recorded for differentiation: `with no_grad():` or `@no_grad()`."""
 
     mode = False
 
-    @overload
-    def __new__(cls, function: None = None) -> no_grad: ...
 
-    @overload
-    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
-
-    def __new__(cls, function: Any = None) -> Any:
-        made = super().__new__(cls)
-        if function is None:
-            return made
-        made.__init__()  # type: ignore[misc]
-        return made(function)
-
-
-class enable_grad(_Mode):
+class enable_grad(_FixedMode):
     """Operations inside are recorded for differentiation: `with enable_grad():` or `@enable_grad()`."""
 
     mode = True
-
-    @overload
-    def __new__(cls, function: None = None) -> enable_grad: ...
-
-    @overload
-    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
-
-    def __new__(cls, function: Any = None) -> Any:
-        made = super().__new__(cls)
-        if function is None:
-            return made
-        made.__init__()  # type: ignore[misc]
-        return made(function)
 
 
 class set_grad_enabled(_Mode):
