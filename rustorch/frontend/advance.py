@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rustorch import compiler
-from rustorch.artifact import Result, Signature, Source, TensorSlots
-from rustorch.frontend.base import TensorBase, concrete, looked_into, tensor_class
+from rustorch.artifact import Result, Source
+from rustorch.frontend.base import TensorBase, concrete, looked_into
 from rustorch.frontend.modes import set_mode
-from rustorch.frontend.native_entry import CONCRETE, cost
+from rustorch.frontend.native_entry import CONCRETE, entry_of
 from rustorch.frontend.program import Program, make_program
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import rebind
@@ -129,18 +128,8 @@ class Advance:
                 place -= given if place >= first else 0
                 sources.append(Source("captured", place, ALONE if id(captured[place]) in inner else COMPUTED))
         written = {output: place_of[id(x)] for x, (_, output) in zip(self.into, program.outputs, strict=True)}
-        signature = Signature(
-            arguments=given,
-            inputs=tuple(compiled.artifact.inputs),
-            sources=tuple(sources),
-            outputs=tuple(compiled.artifact.outputs),
-            results=tuple(Result("captured", written[i], COMPUTED) for i in range(len(compiled.artifact.outputs))),
-            work_bytes=compiled.artifact.work_bytes,
-            cost=cost(program.graph),
-            slots=TensorSlots("_array"),
-        )
-        objects = {"none": None, "false": False}
-        return compiler.python_entry(compiled, signature, self._run, tensor_class(), captured, objects, defaults.epoch)
+        results = [Result("captured", written[i], COMPUTED) for i in range(len(program.outputs))]
+        return entry_of(program, given, sources, results, self._run, captured)
 
 
 def _tensors(arguments: Any) -> list[TensorBase]:

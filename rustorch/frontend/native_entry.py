@@ -27,15 +27,15 @@ CONCRETE = (("_segment", "none"), ("_requires_grad", "false"))
 
 def native_entry(program: Program, traced: Traced, leaves: Sequence[Any], fallback: Callable[..., Any]) -> Callable[..., Any] | None:
     """The builtin for calls like the one with these argument leaves; None where the function is not of the simple kind."""
-    compiled, artifact = program.compiled, program.compiled.artifact if program.compiled is not None else None
-    if compiled is None or artifact is None or not _is_simple(program, traced):
+    compiled = program.compiled
+    if compiled is None or compiled.artifact is None or not _is_simple(program, traced):
         return None
     captured = [outside.tensor for outside in traced.outside if isinstance(outside, Outside)]
     if any(t._requires_grad or t._origin is not None or type(t) is not tensor_class() for t in captured):
         return None
     sources: list[Source] = []
     for place in program.inputs:
-        source = _source(leaves[place], place) if place < traced.arguments else Source("captured", place - traced.arguments, CONCRETE)
+        source = argument(leaves[place], place) if place < traced.arguments else Source("captured", place - traced.arguments, CONCRETE)
         if source is None:
             return None
         sources.append(source)
@@ -44,27 +44,9 @@ def native_entry(program: Program, traced: Traced, leaves: Sequence[Any], fallba
         return None  # an argument without a check
     place_of = {place: k for k, (_, place) in enumerate(program.outputs)}
     order = [x.index for x in traced.leaves]
-    results = [
-        Result("tensor", order.index(place_of[k]), fresh=(("_type", f"type{k}"),)) for k in range(len(artifact.outputs))
-    ]
-    objects: dict[str, object] = {"none": None, "false": False, "minus": -1}
-    names = {id(None): "none", id(False): "false"}
-    fresh = tuple((slot, names.get(id(value), "minus")) for slot, value in FRESH_SLOTS.items())
-    objects |= {f"type{k}": value.type for k, value in enumerate(program.graph.outputs)}
-    signature = Signature(
-        arguments=len(leaves),
-        inputs=tuple(artifact.inputs),
-        sources=tuple(sources),
-        outputs=tuple(artifact.outputs),
-        results=tuple(results),
-        work_bytes=artifact.work_bytes,
-        cost=cost(program.graph),
-        slots=TensorSlots("_array", fresh),
-        as_tuple=traced.structure.kind == "tuple",
-        epoch=True,
-        keywords=True,
-    )
-    return compiler.python_entry(compiled, signature, fallback, tensor_class(), captured, objects, defaults.epoch)
+    results = [new_tensor(k, order.index(place_of[k])) for k in range(len(program.outputs))]
+    as_tuple = traced.structure.kind == "tuple"
+    return entry_of(program, len(leaves), sources, results, fallback, captured, as_tuple=as_tuple, epoch=True, keywords=True)
 
 
 def _is_simple(program: Program, traced: Traced) -> bool:
@@ -78,7 +60,51 @@ def _is_simple(program: Program, traced: Traced) -> bool:
     return not effects and plain and flat and once and sorted(places) == list(range(len(program.graph.outputs)))
 
 
-def _source(x: Any, place: int) -> Source | None:
+def entry_of(
+    program: Program,
+    arguments: int,
+    sources: Sequence[Source],
+    results: Sequence[Result],
+    fallback: Callable[..., Any],
+    captured: Sequence[TensorBase],
+    *,
+    as_tuple: bool = False,
+    epoch: bool = False,
+    keywords: bool = False,
+) -> Callable[..., Any] | None:
+    """The builtin of a compiled program; the flags are those of the `Signature`."""
+    compiled = program.compiled
+    assert compiled is not None and compiled.artifact is not None
+    artifact = compiled.artifact
+    signature = Signature(
+        arguments=arguments,
+        inputs=tuple(artifact.inputs),
+        sources=tuple(sources),
+        outputs=tuple(artifact.outputs),
+        results=tuple(results),
+        work_bytes=artifact.work_bytes,
+        cost=_cost(program.graph),
+        slots=TensorSlots("_array", _FRESH),
+        as_tuple=as_tuple,
+        epoch=epoch,
+        keywords=keywords,
+    )
+    objects = _OBJECTS | {f"type{k}": value.type for k, value in enumerate(program.graph.outputs)}
+    return compiler.python_entry(compiled, signature, fallback, tensor_class(), captured, objects, defaults.epoch)
+
+
+_OBJECTS: dict[str, object] = {"none": None, "false": False, "true": True, "minus": -1}
+"""What entries compare slots with, or put into those of new tensors."""
+_FRESH = tuple((slot, next(name for name, known in _OBJECTS.items() if known == value)) for slot, value in FRESH_SLOTS.items())
+
+
+def new_tensor(output: int, place: int) -> Result:
+    """An output of the graph as a new tensor, at a place of the answer."""
+    return Result("tensor", place, fresh=(("_type", f"type{output}"),))
+
+
+def argument(x: Any, place: int) -> Source | None:
+    """Where an argument like `x` is read; None for what an entry does not take."""
     if type(x) is np.ndarray:
         return Source("array", place)
     if isinstance(x, TensorBase):
@@ -86,7 +112,7 @@ def _source(x: Any, place: int) -> Source | None:
     return Source(type(x).__name__, place) if type(x) in (float, int) else None
 
 
-def cost(graph: Graph) -> int:
+def _cost(graph: Graph) -> int:
     """Elements read, written and computed: what the time of a call grows with."""
     total = 0
     for node in graph.nodes:

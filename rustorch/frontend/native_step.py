@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from rustorch import compiler
-from rustorch.artifact import Result, Signature, Source, TensorSlots
+from rustorch.artifact import Result, Source
 from rustorch.frontend import tree
-from rustorch.frontend.base import FRESH_SLOTS, TensorBase, tensor_class
-from rustorch.frontend.native_entry import CONCRETE, cost
+from rustorch.frontend.base import TensorBase
+from rustorch.frontend.native_entry import CONCRETE, argument, entry_of, new_tensor
 from rustorch.frontend.program import Program
-from rustorch.frontend.state import defaults, local
+from rustorch.frontend.state import local
 from rustorch.frontend.trace import Output, Outside, Traced
 
 _DECLINED = object()
@@ -90,11 +89,7 @@ def _is_fit(program: Program, traced: Traced, leaves: Sequence[Any]) -> bool:
     if sorted(uses) != list(range(len(program.outputs))):
         return False
     outside = [o.tensor for o in traced.outside if isinstance(o, Outside) and not o.gradient]
-    return all(t._origin is None for t in outside) and all(_is_plain_argument(x) for x in leaves)
-
-
-def _is_plain_argument(x: Any) -> bool:
-    return type(x) in (np.ndarray, float, int) or (type(x) is tensor_class() and not x._requires_grad)
+    return all(t._origin is None for t in outside) and all(argument(x, k) is not None for k, x in enumerate(leaves))
 
 
 class _Plan:
@@ -127,10 +122,9 @@ class _Plan:
     def source(self, place: int) -> Source:
         """Where an input of the graph comes from."""
         if place < self.traced.arguments:
-            x = self.leaves[place]
-            if type(x) is np.ndarray:
-                return Source("array", place)
-            return Source("tensor", place, CONCRETE) if isinstance(x, TensorBase) else Source(type(x).__name__, place)
+            found = argument(self.leaves[place], place)
+            assert found is not None, "`_is_fit` has looked at the arguments"
+            return found
         if place in self.captured_at:
             index = self.captured_at[place]
             flag = "true" if self.captured[index]._requires_grad else "false"
@@ -140,35 +134,17 @@ class _Plan:
 
     def entry(self) -> Callable[..., Any] | None:
         """The builtin, which answers with a tuple of the results and the gradients."""
-        compiled = self.program.compiled
-        assert compiled is not None and compiled.artifact is not None
-        artifact = compiled.artifact
         output_at = {place: index for index, (_, place) in enumerate(self.program.outputs)}
         captured = {id(x): i for i, x in enumerate(self.captured)}
         target_of = {o.index: target.tensor for target, o in self.traced.written if isinstance(target, Outside)}
         if any(id(x) not in captured for x in target_of.values()):
             return None  # written without being read
         results = []
-        for k in range(len(artifact.outputs)):
+        for k in range(len(self.program.outputs)):
             index = output_at[k]
             if index in target_of:
                 results.append(Result("captured", captured[id(target_of[index])], (("_segment", "none"),)))
             else:
-                results.append(Result("tensor", self.place[index], fresh=(("_type", f"type{k}"),)))
-        objects: dict[str, object] = {"none": None, "false": False, "true": True, "minus": -1}
-        names = {id(None): "none", id(False): "false"}
-        fresh = tuple((slot, names.get(id(value), "minus")) for slot, value in FRESH_SLOTS.items())
-        objects |= {f"type{k}": value.type for k, value in enumerate(self.program.graph.outputs)}
-        signature = Signature(
-            arguments=len(self.leaves) + self.extra,
-            inputs=tuple(artifact.inputs),
-            sources=tuple(self.source(place) for place in self.program.inputs),
-            outputs=tuple(artifact.outputs),
-            results=tuple(results),
-            work_bytes=artifact.work_bytes,
-            cost=cost(self.program.graph),
-            slots=TensorSlots("_array", fresh),
-            as_tuple=True,
-            epoch=True,
-        )
-        return compiler.python_entry(compiled, signature, _decline, tensor_class(), self.captured, objects, defaults.epoch)
+                results.append(new_tensor(k, self.place[index]))
+        sources = [self.source(place) for place in self.program.inputs]
+        return entry_of(self.program, len(self.leaves) + self.extra, sources, results, _decline, self.captured, as_tuple=True, epoch=True)
