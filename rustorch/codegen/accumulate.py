@@ -39,6 +39,11 @@ class Frame:
     row: Frame | None = None
     values: dict[Value, Value] = field(default_factory=dict)
 
+    @property
+    def masks(self) -> tuple[Value, ...]:
+        """The mask as the last operand of a load or store; none where all lanes count."""
+        return () if self.mask is None else (self.mask,)
+
 
 @dataclass(frozen=True)
 class _Part:

@@ -22,6 +22,11 @@ class Groups:
     free: tuple[int, ...]
     contract: tuple[int, ...]
 
+    @property
+    def all(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """The three groups in order."""
+        return self.batch, self.free, self.contract
+
 
 def operand_axes(node: Node, k: int) -> Groups:
     """The axis groups of operand `k` (0 left, 1 right) of a `dot_general`."""
@@ -45,7 +50,7 @@ def group_stride(shape: tuple[Size, ...], strides: tuple[Size, ...], axes: tuple
 
 def grouped_strides(shape: tuple[Size, ...], strides: tuple[Size, ...], groups: Groups) -> tuple[Size, Size, Size] | None:
     """Strides of the batch, free and contracted groups, or None where a group has no single stride."""
-    found = [group_stride(shape, strides, axes) for axes in (groups.batch, groups.free, groups.contract)]
+    found = [group_stride(shape, strides, axes) for axes in groups.all]
     if any(stride is None for stride in found):
         return None
     batch, free, contract = found
@@ -53,9 +58,12 @@ def grouped_strides(shape: tuple[Size, ...], strides: tuple[Size, ...], groups: 
     return batch, free, contract
 
 
-def group_sizes(shape: tuple[Size, ...], groups: Groups) -> tuple[Size, Size, Size]:
-    """Number of batches, of rows (or columns), and contracted length."""
-    return tuple(product(tuple(shape[a] for a in axes)) for axes in (groups.batch, groups.free, groups.contract))  # type: ignore[return-value]
+def product_sizes(node: Node) -> tuple[Size, Size, Size, Size]:
+    """Of a `dot_general`: the number of products, of rows and of columns, and the contracted length."""
+    left, right = (tensor(v).shape for v in node.operands)
+    (batch, rows, depth), columns = operand_axes(node, 0).all, operand_axes(node, 1).free
+    count, m, k = (product(tuple(left[a] for a in axes)) for axes in (batch, rows, depth))
+    return count, m, product(tuple(right[a] for a in columns)), k
 
 
 def order_products(graph: Graph) -> Graph:

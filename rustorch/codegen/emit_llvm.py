@@ -475,7 +475,6 @@ _LOOP: dict[str, Callable[[FunctionEmitter, Node], str | None]] = {
     "reload": FunctionEmitter._load,
     "load_strided": FunctionEmitter._load_strided,
     "load_indexed": FunctionEmitter._load_indexed,
-    "reload_indexed": FunctionEmitter._load_indexed,
     "store": FunctionEmitter._store,
     "store_strided": FunctionEmitter._store_strided,
     "check": FunctionEmitter._check,

@@ -92,6 +92,12 @@ class Plan:
             return True
         return value in self.memory or (node.op.name == "const" and not isinstance(node.attrs["value"], (int, float, bool)))
 
+    def root(self, value: Value) -> Value:
+        """The value whose memory this is."""
+        while value in self.aliases:
+            value = self.aliases[value]
+        return value
+
     @property
     def kernels(self) -> list[Step]:
         """The fused kernels."""

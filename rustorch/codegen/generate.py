@@ -10,7 +10,7 @@ import numpy as np
 
 from rustorch.artifact import ArgSpec, Artifact
 from rustorch.codegen.assemble import assemble, assembly
-from rustorch.codegen.contraction import group_sizes, grouped_strides, operand_axes, order_products
+from rustorch.codegen.contraction import grouped_strides, operand_axes, order_products, product_sizes
 from rustorch.codegen.emit_driver import Call, DriverEmitter, KernelCall, MatrixOperand, ProductCall
 from rustorch.codegen.emit_llvm import emit_kernel
 from rustorch.codegen.expand import expand_math
@@ -19,10 +19,10 @@ from rustorch.codegen.loops import Lowered
 from rustorch.codegen.lower import lower_kernel
 from rustorch.codegen.lower_memory import lower_fill, lower_scatter
 from rustorch.codegen.memory_plan import MemoryPlan, Use, plan_memory
-from rustorch.codegen.products import gemm_symbol, gemm_work_bytes
+from rustorch.codegen.products import gemm_declaration, gemm_symbol, gemm_work_bytes
 from rustorch.codegen.target import Target
 from rustorch.codegen.views import tensor
-from rustorch.ir.dims import Dim, Size
+from rustorch.ir.dims import Dim, Size, product
 from rustorch.ir.graph import Graph, Node, Payload, Value
 from rustorch.ir.types import TensorType
 
@@ -122,9 +122,7 @@ class _Generator:
         calls = [self._call(step, low, places) for (step, low), places in zip(prepared, scratch, strict=True)]
         driver = DriverEmitter(self.symbol, dims, memory, len(self.graph.inputs), flag).run(calls)
         for dtype in self.products:
-            name = gemm_symbol(dtype, self.target)
-            kinds = "i64, i64, i64, ptr, i64, i64, ptr, i64, i64, ptr, i64, i64, ptr"
-            self.declarations[name] = f"declare void @{name}({kinds})"
+            self.declarations[gemm_symbol(dtype, self.target)] = gemm_declaration(dtype, self.target)
         constants = [_constant_text(f"{self.symbol}.c{k}", self._payload(v)) for k, v in enumerate(self.constants)]
         llvm = "\n".join([*constants, *self.text, driver, *sorted(self.declarations.values()), ""])
         return Generated(
@@ -151,7 +149,7 @@ class _Generator:
 
     def _note_constants(self, values: Any) -> None:
         for value in values:
-            root = self._root(value)
+            root = self.plan.root(value)
             node = self.plan.producers.get(root)
             if node is not None and node.op.name == "const" and root not in self.plan.memory:
                 self.constants[root] = None
@@ -161,24 +159,17 @@ class _Generator:
         assert isinstance(payload, Payload)
         return payload
 
-    def _root(self, value: Value) -> Value:
-        while value in self.plan.aliases:
-            value = self.plan.aliases[value]
-        return value
-
     def _use(self, step: Step, lowered: Lowered | None) -> Use:
         if lowered is not None:
-            scratch = tuple(_bytes(t.shape, t.dtype.itemsize) for t in lowered.scratch)
+            scratch = tuple(product(t.shape) * t.dtype.itemsize for t in lowered.scratch)
             return Use(lowered.memory, scratch)
         (node,) = step.nodes
-        touched = [self._root(self.plan.view(v).base) for v in node.operands]
-        return Use((*touched, self._root(node.result)), (self._product_work(node),))
+        touched = [self.plan.root(self.plan.view(v).base) for v in node.operands]
+        return Use((*touched, self.plan.root(node.result)), (self._product_work(node),))
 
     def _product_work(self, node: Node) -> int:
-        groups = [operand_axes(node, k) for k in (0, 1)]
-        _, m, depth = group_sizes(tensor(node.operands[0]).shape, groups[0])
-        _, n, _ = group_sizes(tensor(node.operands[1]).shape, groups[1])
-        rows, columns, depth = (size if isinstance(size, int) else UNBOUNDED for size in (m, n, depth))
+        _, *sizes = product_sizes(node)
+        rows, columns, depth = (size if isinstance(size, int) else UNBOUNDED for size in sizes)
         return gemm_work_bytes(rows, columns, depth, tensor(node.result).dtype.short, self.target)
 
     def _call(self, step: Step, lowered: Lowered | None, scratch: list[Size]) -> Call:
@@ -195,16 +186,14 @@ class _Generator:
     def _product(self, node: Node, work: Size) -> ProductCall:
         dtype = tensor(node.result).dtype.short
         self.products[dtype] = None
-        groups = [operand_axes(node, k) for k in (0, 1)]
-        batch, m, depth = group_sizes(tensor(node.operands[0]).shape, groups[0])
-        _, n, _ = group_sizes(tensor(node.operands[1]).shape, groups[1])
+        batch, m, n, depth = product_sizes(node)
         found: list[tuple[Value, Size, tuple[Size, Size, Size]]] = []
         for k in (0, 1):
             seen = self.plan.view(node.operands[k])
             offset, strides = seen.strided(tensor(node.operands[k]).rank)
-            grouped = grouped_strides(tensor(node.operands[k]).shape, strides, groups[k])
+            grouped = grouped_strides(tensor(node.operands[k]).shape, strides, operand_axes(node, k))
             assert grouped is not None, "fusion put operands of products into memory that they can be read from"
-            found.append((self._root(seen.base), offset, grouped))
+            found.append((self.plan.root(seen.base), offset, grouped))
         (left, left_at, (lb, lf, lc)), (right, right_at, (rb, rf, rc)) = found
         return ProductCall(
             gemm_symbol(dtype, self.target),
@@ -212,16 +201,9 @@ class _Generator:
             (m, n, depth),
             MatrixOperand(left, left_at, lb, lf, lc),
             MatrixOperand(right, right_at, rb, rc, rf),
-            MatrixOperand(self._root(node.result), 0, m * n, n, 1),
+            MatrixOperand(self.plan.root(node.result), 0, m * n, n, 1),
             work,
         )
-
-
-def _bytes(shape: tuple[Size, ...], itemsize: int) -> Size:
-    total: Size = itemsize
-    for size in shape:
-        total = total * size
-    return total
 
 
 def _sized(size: Size) -> int | str:

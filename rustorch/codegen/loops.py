@@ -65,15 +65,9 @@ class LoopEmitter:
         self.dims: dict[str, Value] = {}
         self.flag: Value | None = None
 
-    def root(self, value: Value) -> Value:
-        """The value whose memory this is."""
-        while value in self.plan.aliases:
-            value = self.plan.aliases[value]
-        return value
-
     def buffer(self, value: Value) -> Value:
         """The loop-level buffer behind a tensor value."""
-        owner = self.root(value)
+        owner = self.plan.root(value)
         found = self.memory.get(owner)
         if found is None:
             type_ = tensor(owner)
@@ -153,6 +147,18 @@ class LoopEmitter:
                 return 0 if a == 0 else c
         result: Value = b.mul(self.as_value(b, x), self.as_value(b, y))
         return result
+
+    def nest(self, b: Builder, sizes: Sequence[Size], body: Callable[[Builder, list[Index]], None], at: Sequence[Index] = ()) -> None:
+        """One loop a size, outermost first, around `body`, which gets the indices; `at` are those of loops around the nest."""
+        if not sizes:
+            body(b, list(at))
+            return
+
+        def inside(c: Builder, i: Index, _: list[Value]) -> Sequence[Value]:
+            self.nest(c, sizes[1:], body, (*at, i))
+            return ()
+
+        self.loop(b, 0, self.size(sizes[0]), 1, (), inside)
 
     def loop(self, b: Builder, lo: Index, hi: Index, step: int, carried: Sequence[Value], body: Body) -> list[Value]:
         """`for lo..hi step` with carried values; a loop of one known turn is just its body."""

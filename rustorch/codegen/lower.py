@@ -84,7 +84,7 @@ class KernelLowering(LoopEmitter):
             self._empty()
             return self.lowered(self.schedule)
         outer = [k for k in range(len(shape)) if k not in self.space.reduced and k != self.vector]
-        self._kept_loops(self.b, outer, {})
+        self.nest(self.b, [shape[k] for k in outer], lambda b, at: self._kept(b, dict(zip(outer, at, strict=True))))
         return self.lowered(self.schedule)
 
     def _empty(self) -> None:
@@ -96,41 +96,25 @@ class KernelLowering(LoopEmitter):
         outer = [k for k in range(len(shape)) if k not in reduced]
         kept_stores = [s for s in self.step.stores if self._is_kept(s.value)]
 
-        def nest(b: Builder, axes: list[int], index: dict[int, Index]) -> None:
-            if axes:
-
-                def inside(c: Builder, i: Index, _: list[Value]) -> Sequence[Value]:
-                    nest(c, axes[1:], {**index, axes[0]: i})
-                    return ()
-
-                self.loop(b, 0, self.size(shape[axes[0]]), 1, (), inside)
-                return
-            frame = Frame(index, 1)
+        def body(b: Builder, at: list[Index]) -> None:
+            frame = Frame(dict(zip(outer, at, strict=True)), 1)
             for node in self.reductions:
                 frame.values[node.result] = identity(b, node, 1)
             self._write(b, kept_stores, frame)
 
-        nest(self.b, outer, {})
+        self.nest(self.b, [shape[k] for k in outer], body)
 
-    def _kept_loops(self, b: Builder, axes: list[int], index: dict[int, Index]) -> None:
-        if axes:
-            axis = axes[0]
-
-            def inside(c: Builder, i: Index, _: list[Value]) -> Sequence[Value]:
-                self._kept_loops(c, axes[1:], {**index, axis: i})
-                return ()
-
-            self.loop(b, 0, self.size(self.space.shape[axis]), 1, (), inside)
-            return
+    def _kept(self, b: Builder, index: dict[int, Index]) -> None:
+        """The work at one position of the kept axes that are walked one by one."""
         if self.vector is None or self.vector in self.space.reduced:
-            self._row(b, [Frame(dict(index), 1)])
-        else:
+            self._row(b, [Frame(index, 1)])
+            return
 
-            def body(c: Builder, frames: list[Frame], carried: list[Value]) -> Sequence[Value]:
-                self._row(c, frames)
-                return ()
+        def body(c: Builder, frames: list[Frame], carried: list[Value]) -> Sequence[Value]:
+            self._row(c, frames)
+            return ()
 
-            self._vector_loop(b, index, None, 0, self.size(self.space.shape[self.vector]), (), body)
+        self._vector_loop(b, index, None, 0, self.size(self.space.shape[self.vector]), (), body)
 
     def _row(self, b: Builder, rows: list[Frame]) -> None:
         """All levels for one position of the kept axes (several vectors of them when unrolled)."""
@@ -260,8 +244,7 @@ class KernelLowering(LoopEmitter):
         if value not in self.spilled:
             self.spilled[value] = self.scratch_buffer(type_)
         index, offset = self._scratch_index(b, frame)
-        mask = () if frame.mask is None else (frame.mask,)
-        b.emit(REGISTRY["store"], (self.spilled[value], index, frame.values[value], *mask), {"offset": offset})
+        b.emit(REGISTRY["store"], (self.spilled[value], index, frame.values[value], *frame.masks), {"offset": offset})
 
     def _scratch_index(self, b: Builder, frame: Frame) -> tuple[Value, int]:
         total: Index = 0
@@ -289,10 +272,9 @@ class KernelLowering(LoopEmitter):
         if isinstance(source, Value):
             if source in self.spilled and source not in frame.values:
                 index, offset = self._scratch_index(b, frame)
-                mask = () if frame.mask is None else (frame.mask,)
                 type_ = lane_type(element(source.type), frame.lanes)
                 frame.values[source] = b.emit(
-                    REGISTRY["reload"], (self.spilled[source], index, *mask), {"type": type_, "offset": offset}
+                    REGISTRY["reload"], (self.spilled[source], index, *frame.masks), {"type": type_, "offset": offset}
                 )[0]
             if self._is_kept(source) and frame.row is not None:
                 return self._widen(b, self._kept_value(b, source, frame.row), frame.lanes)
@@ -330,7 +312,6 @@ class KernelLowering(LoopEmitter):
             return b.splat(value, lanes=lanes)  # type: ignore[no-any-return]
         return value
 
-
     def _linear(self, b: Builder, access: Access, frame: Frame) -> tuple[Index, int, Size]:
         """Index of the frame's first lane, the constant part apart, and the stride from lane to lane."""
         total: Index = 0
@@ -353,15 +334,14 @@ class KernelLowering(LoopEmitter):
         place, offset, stride = self._linear(b, access, frame)
         index = self.as_value(b, place)
         buffer = self.buffer(access.base)
-        mask = () if frame.mask is None else (frame.mask,)
         if frame.lanes == 1 or stride == 0:
             scalar = b.emit(REGISTRY["load"], (buffer, index), {"type": buffer.type.dtype, "offset": offset})[0]  # type: ignore[union-attr]
             return self._widen(b, scalar, frame.lanes)
         type_ = lane_type(tensor(access.base).dtype, frame.lanes)
         if stride == 1:
-            return b.emit(REGISTRY["load"], (buffer, index, *mask), {"type": type_, "offset": offset})[0]
+            return b.emit(REGISTRY["load"], (buffer, index, *frame.masks), {"type": type_, "offset": offset})[0]
         step = self.as_value(b, self.size(stride))
-        return b.emit(REGISTRY["load_strided"], (buffer, index, step, *mask), {"type": type_, "offset": offset})[0]
+        return b.emit(REGISTRY["load_strided"], (buffer, index, step, *frame.masks), {"type": type_, "offset": offset})[0]
 
     def _iota(self, b: Builder, iota: Iota, frame: Frame) -> Value:
         index, offset, stride = self._linear(b, iota.access, frame)
@@ -406,16 +386,13 @@ class KernelLowering(LoopEmitter):
             place, offset, stride = self._linear(b, access, frame)
             index = self.as_value(b, place)
             buffer = self.buffer(item.target)
-            mask = () if frame.mask is None else (frame.mask,)
             producer = self.plan.producers.get(item.value)
             with b.at(producer.location if producer is not None else b.location):
                 if frame.lanes == 1 or stride == 1:
-                    b.emit(REGISTRY["store"], (buffer, index, source, *mask), {"offset": offset})
+                    b.emit(REGISTRY["store"], (buffer, index, source, *frame.masks), {"offset": offset})
                 else:
                     step = self.as_value(b, self.size(stride))
-                    b.emit(REGISTRY["store_strided"], (buffer, index, source, step, *mask), {"offset": offset})
-
-
+                    b.emit(REGISTRY["store_strided"], (buffer, index, source, step, *frame.masks), {"offset": offset})
 
 
 def lower_kernel(plan: Plan, step: Step, target: Target, name: str) -> Lowered:

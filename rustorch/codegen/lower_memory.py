@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rustorch.codegen.fuse import Plan, Step
 from rustorch.codegen.loops import Index, LoopEmitter, Lowered
@@ -65,17 +65,6 @@ def lower_scatter(plan: Plan, step: Step, name: str) -> Lowered:
         index = linear(c, at, steps, offset)
         return c.emit(REGISTRY["load"], (emitter.buffer(seen.base), index), {"type": tensor(value).dtype, "offset": 0})[0]
 
-    def nest(c: Builder, shape: Sequence[Size], at: list[Index], body: Callable[[Builder, list[Index]], None]) -> None:
-        if len(at) == len(shape):
-            body(c, at)
-            return
-
-        def inside(d: Builder, i: Index, _: list[Value]) -> Sequence[Value]:
-            nest(d, shape, [*at, i], body)
-            return ()
-
-        emitter.loop(c, 0, emitter.size(shape[len(at)]), 1, (), inside)
-
     def copy(c: Builder, at: list[Index]) -> None:
         c.emit(REGISTRY["store"], (result, linear(c, at, strides), read(c, x, at)), {"offset": 0})
 
@@ -94,7 +83,7 @@ def lower_scatter(plan: Plan, step: Step, name: str) -> Lowered:
         after = c.add(before, read(c, updates, at))
         c.emit(REGISTRY["store"], (result, index, c.select(inside, after, before)), {"offset": 0})
 
-    nest(b, tensor(x).shape, [], copy)
+    emitter.nest(b, tensor(x).shape, copy)
     if all(s != 0 for s in tensor(node.result).shape):
-        nest(b, tensor(updates).shape, [], add)
+        emitter.nest(b, tensor(updates).shape, add)
     return emitter.lowered(Schedule(None, 1, 1, 0))

@@ -35,6 +35,12 @@ def gemm_symbol(dtype: str, target: Target) -> str:
     return f"rt_gemm_{dtype}_{target.level}"
 
 
+def gemm_declaration(dtype: str, target: Target) -> str:
+    """LLVM text that declares the product for callers in another module."""
+    kinds = ", ".join(argument.split()[0] for argument in GEMM_ARGUMENTS.split(", "))
+    return f"declare void @{gemm_symbol(dtype, target)}({kinds})"
+
+
 def gemm_work_bytes(m: int, n: int, k: int, dtype: str, target: Target) -> int:
     """Workspace of a product, in bytes. It never decreases in m, n or k and stays below 2 MiB, so bounds on sizes will do."""
     if dtype in _INTEGERS:

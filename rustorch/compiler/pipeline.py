@@ -115,7 +115,7 @@ def build(graph: Graph) -> Compiled:
 
 def _native(graph: Graph, symbol: str, times: dict[str, float]) -> Executable:
     """Code for a simplified graph, loaded; `times` receives the seconds of each part."""
-    goal = target(config.isa)
+    goal = native_target()
     start = time.perf_counter()
     generated = generate_code(graph, symbol, goal)
     generated_at = time.perf_counter()

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
-from rustorch.codegen.contraction import group_sizes, operand_axes
+from rustorch.codegen.contraction import product_sizes
 from rustorch.codegen.fuse import Plan, Step
 from rustorch.codegen.views import View, tensor
 from rustorch.ir.dims import Dim, Size, product
@@ -123,8 +123,7 @@ def _work(node: Node) -> Cost:
     if op.has(Trait.REDUCTION):
         return _counted(tensor(operands[0]).size - size, floating)
     if op.name == "dot_general":
-        batch, rows, depth = group_sizes(tensor(operands[0]).shape, operand_axes(node, 0))
-        _, columns, _ = group_sizes(tensor(operands[1]).shape, operand_axes(node, 1))
+        batch, rows, columns, depth = product_sizes(node)
         return _counted(2 * batch * rows * columns * depth, floating)
     if op.name == "scatter_add":
         return _counted(tensor(operands[2]).size, floating)

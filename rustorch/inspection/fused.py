@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from rustorch.codegen.contraction import group_sizes, operand_axes
+from rustorch.codegen.contraction import product_sizes
 from rustorch.codegen.fuse import Step
 from rustorch.codegen.generate import Generated
 from rustorch.codegen.loops import Lowered
 from rustorch.codegen.memory_plan import value_bytes
-from rustorch.codegen.views import tensor
 from rustorch.inspection.costs import Cost, kernel_cost, traffic
 from rustorch.inspection.lines import Line, Section, Stage, printed_nodes, value_names
 from rustorch.inspection.origins import number_of
@@ -230,8 +229,7 @@ def _space(step: Step) -> tuple[tuple[Size, ...], tuple[int, ...]]:
     if step.kind != "product":
         return step.shape, tuple(sorted(step.reduced))
     node = step.nodes[0]
-    batch, rows, depth = group_sizes(tensor(node.operands[0]).shape, operand_axes(node, 0))
-    _, columns, _ = group_sizes(tensor(node.operands[1]).shape, operand_axes(node, 1))
+    batch, rows, columns, depth = product_sizes(node)
     shape = (rows, columns, depth) if batch == 1 else (batch, rows, columns, depth)
     return shape, (len(shape) - 1,)
 

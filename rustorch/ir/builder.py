@@ -21,7 +21,7 @@ from rustorch.errors import CompilerBug
 from rustorch.ir.graph import Attribute, Graph, Node, Payload, Value
 from rustorch.ir.location import UNKNOWN, Location
 from rustorch.ir.op import REGISTRY, OpDef, Trait
-from rustorch.ir.types import BufferType, DType, TensorType, Type, element, with_element
+from rustorch.ir.types import BufferType, Type, element
 
 Operand = Value | int | float | bool
 
@@ -225,6 +225,3 @@ def _typed_for(literal: int | float | bool, type_: Type) -> Type:
 
 def _is_negative_zero_mix(array: np.ndarray[Any, Any]) -> bool:
     return array.dtype.kind == "f" and bool((array == 0).all()) and len(set(np.signbit(array).flat)) > 1
-
-
-__all__ = ["Builder", "Operand", "Rewriter", "DType", "TensorType", "with_element"]

@@ -197,7 +197,6 @@ _LOOP: dict[str, Callable[[Node, dict[Value, Any]], tuple[Any, ...]]] = {
     "reload": _load,
     "load_strided": _load_strided,
     "load_indexed": _load_indexed,
-    "reload_indexed": _load_indexed,
     "store": _store,
     "store_strided": _store_strided,
     "check": _check,

@@ -124,7 +124,6 @@ load_strided = _loop(
 load_indexed = _loop(
     "load_indexed", "Lane l from its own index, where its mask holds; else zero.", _infer_load_indexed, Trait.PURE, operands=3
 )
-reload_indexed = _loop("reload_indexed", "As load_indexed, from memory that this kernel wrote.", _infer_load_indexed, operands=3)
 store = _loop("store", "Consecutive elements (or one) to index + offset, where the mask holds.", _infer_store, attributes=("offset",))
 store_strided = _loop("store_strided", "Lane l to index + offset + l * stride.", _infer_store_strided, attributes=("offset",))
 check = _loop("check", "Writes `number` into the flag if any lane of the mask holds.", _infer_check, attributes=("number",), operands=2)
