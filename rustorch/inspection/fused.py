@@ -121,12 +121,6 @@ class _Description:
         """The value's name in the text."""
         return self.names.get(value, "%?")
 
-    def root(self, value: Value) -> Value:
-        """The value whose memory this is."""
-        while value in self.plan.aliases:
-            value = self.plan.aliases[value]
-        return value
-
     def _kernel(self, step: Step) -> Kernel:
         name = self.step_names[step.index]
         lowered = self.lowered.get(name)
@@ -159,8 +153,8 @@ class _Description:
 
     def _needs(self, step: Step) -> tuple[str, ...]:
         """The steps that write what this one reads (not those behind them)."""
-        wrote = {self.root(target): other for other in self.plan.steps for target in _written(other)}
-        bases = [self.root(self.plan.view(v).base) for v in _read(step)]
+        wrote = {self.plan.root(target): other for other in self.plan.steps for target in _written(other)}
+        bases = [self.plan.root(self.plan.view(v).base) for v in _read(step)]
         found = dict.fromkeys(wrote[base].index for base in bases if base in wrote and wrote[base] is not step)
         return tuple(self.step_names[index] for index in found)
 

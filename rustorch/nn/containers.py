@@ -20,7 +20,36 @@ def _key(modules: Mapping[str, Any], index: int) -> str:
     return next(islice(modules, place % size, None))
 
 
-class Sequential(Module):
+class _Row(Module):
+    """Modules under the numbers of their places."""
+
+    def append(self, module: Module) -> Self:
+        """Add a module at the end."""
+        self.add_module(str(len(self)), module)
+        return self
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        setattr(self, _key(self._modules, index), module)
+
+    def __delitem__(self, index: int | slice) -> None:
+        doomed = list(self._modules)[index] if isinstance(index, slice) else [_key(self._modules, index)]
+        self._renumber([module for name, module in self._modules.items() if name not in doomed])
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._modules.values())
+
+    def _renumber(self, modules: list[Module | None]) -> None:
+        """Hold these modules instead."""
+        self._modules.clear()
+        self._change()
+        for place, module in enumerate(modules):
+            self.add_module(str(place), module)
+
+
+class Sequential(_Row):
     """Modules, each called with what the one before gave: `Sequential(a, b)`, or `Sequential({"name": a})`."""
 
     def __init__(self, *args: Any) -> None:
@@ -38,11 +67,6 @@ class Sequential(Module):
             input = module(input)  # type: ignore[misc]
         return input
 
-    def append(self, module: Module) -> Self:
-        """Add a module at the end."""
-        self.add_module(str(len(self)), module)
-        return self
-
     def extend(self, sequential: Iterable[Module]) -> Self:
         """Add modules at the end."""
         for module in sequential:
@@ -55,7 +79,7 @@ class Sequential(Module):
         if not -len(modules) <= index <= len(modules):
             raise DimensionError(f"Index out of range: {index}")
         modules.insert(index, module)
-        _renumber(self, modules)
+        self._renumber(modules)
         return self
 
     def __getitem__(self, index: int | slice) -> Any:
@@ -63,42 +87,16 @@ class Sequential(Module):
             return type(self)(dict(list(self._modules.items())[index]))
         return self._modules[_key(self._modules, index)]
 
-    def __setitem__(self, index: int, module: Module) -> None:
-        setattr(self, _key(self._modules, index), module)
-
-    def __delitem__(self, index: int | slice) -> None:
-        doomed = list(self._modules)[index] if isinstance(index, slice) else [_key(self._modules, index)]
-        _renumber(self, [module for name, module in self._modules.items() if name not in doomed])
-
-    def __len__(self) -> int:
-        return len(self._modules)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._modules.values())
-
     def __add__(self, other: Sequential) -> Sequential:
         return Sequential(*self, *other)
 
 
-def _renumber(holder: Module, modules: list[Module | None]) -> None:
-    """Let a module hold these modules, under the numbers of their places."""
-    holder._modules.clear()
-    holder._change()
-    for place, module in enumerate(modules):
-        holder.add_module(str(place), module)
-
-
-class ModuleList(Module):
+class ModuleList(_Row):
     """A list whose modules are registered."""
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
         self.extend(modules or ())
-
-    def append(self, module: Module) -> Self:
-        """Add a module at the end."""
-        self.add_module(str(len(self)), module)
-        return self
 
     def extend(self, modules: Iterable[Module]) -> Self:
         """Add modules at the end."""
@@ -112,7 +110,7 @@ class ModuleList(Module):
         """Add a module before the one at a place."""
         modules = list(self._modules.values())
         modules.insert(index, module)
-        _renumber(self, modules)
+        self._renumber(modules)
 
     def pop(self, key: int) -> Any:
         """Take a module out; gives it."""
@@ -124,19 +122,6 @@ class ModuleList(Module):
         if isinstance(index, slice):
             return type(self)(list(self._modules.values())[index])  # type: ignore[arg-type]
         return self._modules[_key(self._modules, index)]
-
-    def __setitem__(self, index: int, module: Module) -> None:
-        setattr(self, _key(self._modules, index), module)
-
-    def __delitem__(self, index: int | slice) -> None:
-        doomed = list(self._modules)[index] if isinstance(index, slice) else [_key(self._modules, index)]
-        _renumber(self, [module for name, module in self._modules.items() if name not in doomed])
-
-    def __len__(self) -> int:
-        return len(self._modules)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._modules.values())
 
     def __iadd__(self, modules: Iterable[Module]) -> Self:
         return self.extend(modules)

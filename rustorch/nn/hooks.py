@@ -6,7 +6,8 @@ are the module's own, whatever else uses the tensors.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -100,31 +101,13 @@ class Gradients:
 
     def enter(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """The inputs, tensors that require gradients through an identity that reports their gradients."""
-        passed = []
-        for x in args:
-            if isinstance(x, Tensor) and x.requires_grad:
-                place = len(self.inputs)
-                x = x.clone()
-                x.register_hook(lambda gradient, place=place: self._input(place, gradient))
-                self.waiting_inputs += 1
-            if isinstance(x, Tensor):
-                self.inputs.append(None)
-            passed.append(x)
+        passed, self.waiting_inputs = _reported(args, self.inputs, self._input)
         return tuple(passed)
 
     def leave(self, result: Any) -> Any:
         """The outputs, through an identity that reports their gradients."""
         results = result if isinstance(result, tuple) else (result,)
-        passed = []
-        for y in results:
-            if isinstance(y, Tensor) and y.requires_grad:
-                place = len(self.outputs)
-                y = y.clone()
-                y.register_hook(lambda gradient, place=place: self._output(place, gradient))
-                self.waiting_outputs += 1
-            if isinstance(y, Tensor):
-                self.outputs.append(None)
-            passed.append(y)
+        passed, self.waiting_outputs = _reported(results, self.outputs, self._output)
         return type(result)(passed) if type(result) is tuple else result if isinstance(result, tuple) else passed[0]
 
     def _output(self, place: int, gradient: Any) -> Any:
@@ -151,6 +134,21 @@ class Gradients:
             if answer is not None:
                 self.inputs = list(_as_many(answer, self.inputs, place, "inputs"))
         return None if place is None else self.inputs[place]
+
+
+def _reported(values: Sequence[Any], gradients: list[Any], report: Callable[[int, Any], Any]) -> tuple[list[Any], int]:
+    """The values, tensors that require gradients through an identity whose gradient goes to `report(place, gradient)`; and how
+    many those are. `gradients` gets a place for every tensor."""
+    passed, waiting = [], 0
+    for x in values:
+        if isinstance(x, Tensor) and x.requires_grad:
+            x = x.clone()
+            x.register_hook(partial(report, len(gradients)))
+            waiting += 1
+        if isinstance(x, Tensor):
+            gradients.append(None)
+        passed.append(x)
+    return passed, waiting
 
 
 def _as_many(found: Any, known: list[Any], place: int | None, what: str) -> tuple[Any, ...]:
