@@ -1,0 +1,165 @@
+"""What belongs to a tensor's gradient: whether it is wanted, where it lies, its hooks, and the tensor without a history."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Self
+
+from rustorch.errors import ArgumentError, DTypeError, GradError, ShapeError, compose
+from rustorch.frontend import backward, elementwise, hooks
+from rustorch.frontend.base import TensorBase, concrete
+from rustorch.frontend.creation import check_can_require
+from rustorch.frontend.state import local
+from rustorch.frontend.storage import become_leaf, is_leaf, link, take
+
+
+class Differentiable(TensorBase):
+    """The part of `Tensor` that differentiation sees."""
+
+    __slots__ = ()
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients are wanted at it, or flow through it."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        self.requires_grad_(wanted)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Ask for gradients at this tensor, or stop asking; gives the tensor."""
+        if not is_leaf(self):
+            if requires_grad:
+                return self
+            raise GradError(
+                compose(
+                    "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
+                    "subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+                )
+            )
+        check_can_require(self._type.dtype, requires_grad)
+        if requires_grad and not self._requires_grad:
+            become_leaf(self)
+        elif not requires_grad and self._requires_grad:
+            take(self, self.detach()) if self._array is None else local.segment.forget(self)
+            self._requires_grad = False
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether gradients end here."""
+        return is_leaf(self)
+
+    @property
+    def output_nr(self) -> int:
+        """Which result of its operation it is."""
+        return 0
+
+    @property
+    def grad(self) -> Any:
+        """The accumulated gradient, or None."""
+        local.segment.about_to_read_grad(self)
+        if self._grad is None and self._requires_grad and not is_leaf(self) and not self.retains_grad:
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be populated "
+                "during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf Tensor, use "
+                ".retain_grad() on the non-leaf Tensor.",
+                stacklevel=2,
+            )
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is not None:
+            if not isinstance(value, TensorBase):
+                raise ArgumentError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+            if value._type.shape != self._type.shape:
+                raise ShapeError(
+                    f"assigned grad has data of a different size: {list(value._type.shape)} for a tensor of shape {list(self._type.shape)}"
+                )
+            if value._type.dtype is not self._type.dtype:
+                raise DTypeError(
+                    f"assigned grad has data of a different type: {value._type.dtype.name} for a tensor of {self._type.dtype.name}"
+                )
+        local.segment.about_to_set_grad(self)
+        self._grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        self.grad = None
+
+    def zero_grad(self) -> None:
+        """Forget the accumulated gradient."""
+        self.grad = None
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether `backward` leaves the gradient of this computed tensor in `.grad`."""
+        return self._extra is not None and self._extra.retains
+
+    @property
+    def grad_fn(self) -> Any:
+        """The operation that computed it, or None for a leaf."""
+        return hooks.grad_fn(self)
+
+    def backward(
+        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+    ) -> None:
+        """Add the gradients of this tensor, times `gradient`, to the `.grad` of the leaves that it depends on."""
+        backward.backward(self, None if gradient is None else [gradient], retain_graph, create_graph, inputs)
+
+    def register_hook(self, hook: Callable[[Any], Any]) -> hooks.RemovableHandle:
+        """Call `hook(gradient)` whenever the gradient here is complete; what it returns, if not None, goes on instead."""
+        return hooks.register_hook(self, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Any], Any]) -> hooks.RemovableHandle:
+        """Call `hook(tensor)` whenever `backward` has added to `.grad`."""
+        return hooks.register_post_accumulate_grad_hook(self, hook)
+
+    def retain_grad(self) -> None:
+        """Let `backward` leave the gradient of this computed tensor in `.grad`."""
+        hooks.retain_grad(self)
+
+    @property
+    def _version(self) -> int:
+        return 0 if self._extra is None else self._extra.version
+
+    @property
+    def _base(self) -> Any:
+        extra = self._extra
+        return None if extra is None else extra.base
+
+    @property
+    def data(self) -> Any:
+        """The tensor without its history: writing to it writes to the tensor, and no gradient sees that."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        if not isinstance(value, TensorBase):
+            raise ArgumentError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        wanted, leaf = self._requires_grad, is_leaf(self)
+        take(self, _detached(value))
+        if wanted and leaf:
+            become_leaf(self)
+
+    def detach(self) -> Any:
+        """The tensor as a constant of differentiation; it shares the elements."""
+        view = _detached(self)
+        return link(view, self, _detached, lambda base, value: value)
+
+    def detach_(self) -> Self:
+        """Forget the history; gives the tensor."""
+        if not is_leaf(self):
+            take(self, _detached(self))
+        self._requires_grad = False
+        return self
+
+
+def _detached(x: TensorBase) -> Any:
+    """The value of `x` without history."""
+    if x._array is not None and local.segment.writes_memory:
+        return concrete(x._array, x._type)
+    return elementwise.recorded["detach"](x)
