@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,8 +58,10 @@ class Compiled:
         return self.executable.run(arrays, outputs)
 
 
-_compiled: dict[str, Compiled] = {}
-"""By the digest of the graph as it was given."""
+_compiled: OrderedDict[str, Compiled] = OrderedDict()
+"""By the digest of the graph as it was given, the least recently asked for first."""
+KEPT = 2_000
+"""So many are kept for somebody who asks for an equal graph; whoever has one keeps it anyway."""
 _lock = threading.RLock()
 
 
@@ -71,6 +74,7 @@ def compile_graph(graph: Graph) -> Compiled:
         known = _compiled.get(key)
         if known is not None:
             statistics.hits += 1
+            _compiled.move_to_end(key)
             return known
         compiled = pipeline.build(graph)
         if compiled.shared:
@@ -80,6 +84,8 @@ def compile_graph(graph: Graph) -> Compiled:
             statistics.kernels += compiled.kernels
         statistics.seconds += compiled.seconds
         _compiled[key] = compiled
+        if len(_compiled) > KEPT:
+            _compiled.popitem(last=False)
     if config.logs("compile") or compiled.seconds > 1.0:
         print(f"rustorch: compiled @{graph.name} in {compiled.seconds:.2f} s, {compiled.kernels} kernels", file=sys.stderr)
     return compiled

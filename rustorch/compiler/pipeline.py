@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from rustorch.artifact import EntryPlan, Layout, Signature
 from rustorch.codegen.assemble import assemble
@@ -58,8 +59,8 @@ def _check_order() -> None:
 _check_order()
 
 
-_code: dict[str, Executable] = {}
-"""By the digest of the simplified graph."""
+_code: WeakValueDictionary[str, Executable] = WeakValueDictionary()
+"""By the digest of the simplified graph. Code goes with the last compiled graph that uses it."""
 _products: dict[str, Loaded] = {}
 _entries: dict[str, Loaded] = {}
 """Code of Python entries by their text: one serves all graphs of a signature."""
@@ -103,10 +104,10 @@ def build(graph: Graph) -> Compiled:
     if not config.eager:
         simplified = lowered(graph, compiled.times)[-1][1]
         key = digest(simplified)
-        compiled.shared = key in _code
-        if not compiled.shared:
-            _code[key] = _native(simplified, f"rt_{key[:16]}", compiled.times)
-        compiled.executable = _code[key]
+        known = _code.get(key)
+        compiled.shared = known is not None
+        compiled.executable = known or _native(simplified, f"rt_{key[:16]}", compiled.times)
+        _code[key] = compiled.executable
         compiled.artifact = compiled.executable.artifact
         compiled.kernels = compiled.artifact.kernels
     compiled.seconds = time.perf_counter() - start

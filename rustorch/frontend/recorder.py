@@ -1,6 +1,6 @@
 """The recorder: programs that look eager are recorded, recognised, and compiled as a whole when somebody looks.
 
-A thread has one open segment. Recording walks a trie whose edges are keys (`segment.py`): an edge that was seen before knows
+A thread has one open segment. Recording walks a trie (`trie.py`) whose edges are keys (`segment.py`): an edge that was seen before knows
 the types of its results, so that a repeated step costs one look-up an operation, with no inference and no graph. An edge that
 is new is emitted into a graph (rebuilt from the path, once), where shapes and element types are checked: errors are raised on
 the user's line.
@@ -22,7 +22,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from itertools import count
 from sys import getrefcount
 from typing import Any
 
@@ -36,100 +35,18 @@ from rustorch.frontend.history import history_of
 from rustorch.frontend.program import Program, make_program
 from rustorch.frontend.segment import GONE, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type
 from rustorch.frontend.state import defaults, local, set_first_segment
+from rustorch.frontend.trie import INPUT, MODE, NUMBER, Step, trie
 from rustorch.ir.dtypes import f32
 from rustorch.ir.graph import Value
 from rustorch.ir.location import UNKNOWN, Location, user_location
-from rustorch.ir.types import DType, TensorType
+from rustorch.ir.types import TensorType
 
 LIMIT = 2000
 """A segment closes at this many values."""
 WHOLE = 1000
 """From this many values on it closes where it began: at the line of its first operation, so that a loop gives equal programs."""
-TRIE_LIMIT = 200_000
-"""So many edges are remembered; beyond, all are forgotten (compiled programs are not: they are kept by what they compute)."""
-
-
 ALL = -1
 """All bits: the history of every value."""
-
-
-class Step:
-    """A place in the trie: the program that leads here, and what was made for exactly this program."""
-
-    __slots__ = ("parent", "operation", "key", "next", "types", "flags", "type", "grad", "location", "programs", "holes", "memo", "remark")
-
-    def __init__(self, parent: Step | None, operation: Primitive | None, key: Key, location: Location) -> None:
-        self.parent, self.operation, self.key, self.location = parent, operation, key, location
-        self.next: dict[Key, Step] = {}
-        self.types: tuple[TensorType, ...] = ()
-        self.flags: tuple[bool, ...] = ()
-        self.type: TensorType | None = None
-        """The result's type where there is exactly one."""
-        self.grad = False
-        """Whether that result requires gradients."""
-        self.programs: dict[tuple[int, ...], Program] = {}
-        """By the numbers of the values that were still held at the end."""
-        self.holes: set[Key] = set()
-        """Keys of the edges from here that hold a Python number, with the number left out."""
-        self.memo: dict[Any, Any] = {}
-        """Backward programs of segments that closed here."""
-        self.remark: Any = None
-
-    def path(self) -> list[Step]:
-        """The steps from the root to here."""
-        steps: list[Step] = []
-        step = self
-        while step.parent is not None:
-            steps.append(step)
-            step = step.parent
-        return steps[::-1]
-
-    def root(self) -> Step:
-        """Where the path begins; its key holds the gradient mode."""
-        step = self
-        while step.parent is not None:
-            step = step.parent
-        return step
-
-
-class Input(Primitive):
-    """A foreign tensor: its key holds the type, and whether it requires gradients."""
-
-    name = "input"
-
-    def build(self, building: Building, key: Key) -> tuple[Value, ...]:
-        return (building.b.input(key[1]),)
-
-    def require(self, building: Building, key: Key, results: Sequence[Value]) -> list[bool]:
-        return [key[2]]
-
-
-class Number(Primitive):
-    """A Python number as an input: its key holds the number's type."""
-
-    name = "number"
-
-    def build(self, building: Building, key: Key) -> tuple[Value, ...]:
-        return (building.b.input(TensorType(carrier(key[1]), ())),)
-
-
-class Mode(Primitive):
-    """A switch of the gradient mode."""
-
-    name = "mode"
-
-    def build(self, building: Building, key: Key) -> tuple[Value, ...]:
-        building.mode = key[1]
-        return ()
-
-
-INPUT, NUMBER, MODE = Input(), Number(), Mode()
-
-_roots: dict[tuple[bool, DType], Step] = {}
-_edges = 0
-_serials = count(1)
-_lock = threading.RLock()
-"""Held while the trie grows."""
 
 
 def replay(step: Step) -> Building:
@@ -168,9 +85,7 @@ class Recorder(Segment):
 
     def first(self) -> Step:
         """Where the trie is entered."""
-        key = (self.mode, defaults.dtype)
-        found = _roots.get(key)
-        return found if found is not None else _roots.setdefault(key, Step(None, None, key, UNKNOWN))
+        return trie.root((self.mode, defaults.dtype))
 
     # --- recording ----------------------------------------------------------------------------------------------------
 
@@ -256,9 +171,8 @@ class Recorder(Segment):
 
     def extend(self, operation: Primitive, key: Key) -> Step:
         """The new edge of a key: the operation is emitted, and refused here if its operands do not fit."""
-        global _edges
         location = user_location()
-        with _lock, self._lock:
+        with trie.lock, self._lock:
             at = self.at
             if key in at.next:  # another thread was faster
                 return at.next[key]
@@ -276,8 +190,7 @@ class Recorder(Segment):
             if len(values) == 1 and not operation.plural:
                 step.type, step.grad = step.types[0], step.flags[0]
             note_new_edge(operation.name, location, at.next, key)
-            at.next[key] = step
-            _edges += 1
+            trie.add(at, key, step)
             return step
 
     def building(self) -> Building:
@@ -304,7 +217,7 @@ class Recorder(Segment):
         known = len(self.at.programs)
         live = self.compute()
         self.closed = True
-        self.serial = next(_serials)
+        self.serial = trie.end(self.at)
         compiled = len(self.at.programs) > known
         history = []
         for number in live:
@@ -324,8 +237,6 @@ class Recorder(Segment):
             history = []
         if not history:
             self.let_go()
-        if _edges > TRIE_LIMIT:
-            forget_programs()
         if live:
             note_closed(why, user_location(), compiled)
 
@@ -407,6 +318,7 @@ class Recorder(Segment):
         building = self.building()
         made = make_program(building.b.inputs, building.b.nodes, building.values(live))
         step.programs[live] = made
+        trie.programs += 1
         return live, made
 
 
@@ -444,14 +356,6 @@ _UNHELD = 3
 assert not held([concrete(np.zeros(()), TensorType(f32, ()))]), "this interpreter counts references differently"
 
 
-def forget_programs() -> None:
-    """Forget all recorded programs."""
-    global _edges
-    with _lock:
-        _roots.clear()
-        _edges = 0
-
-
 def begin() -> Recorder:
     """A new open segment for the calling thread."""
     return Eager() if config.eager else Recorder()
@@ -469,8 +373,7 @@ def sync() -> None:
 
 def _renew_locks() -> None:
     """In a forked child no other thread is left to release a lock. What was recorded is there, and can be computed."""
-    global _lock
-    _lock = threading.RLock()
+    trie.lock = threading.RLock()
     segment = local.segment
     if isinstance(segment, Recorder):
         segment._lock = threading.RLock()

@@ -17,10 +17,11 @@ from rustorch.errors import TraceError, UserError, compose
 from rustorch.frontend.base import TensorBase, recorded
 from rustorch.frontend.history import used_history
 from rustorch.frontend.random import offset_key
-from rustorch.frontend.recorder import INPUT, NUMBER, held
+from rustorch.frontend.recorder import held
 from rustorch.frontend.segment import GONE, LEAF, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type, value_of
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import convert_to
+from rustorch.frontend.trie import INPUT, NUMBER
 from rustorch.ir.dtypes import i64
 from rustorch.ir.graph import Graph, Value
 from rustorch.ir.location import UNKNOWN, Location, user_location

@@ -10,17 +10,22 @@ import sys
 import threading
 import tracemalloc
 import warnings
+import weakref
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import rustorch
 from rustorch import compiler
 from rustorch.errors import ShapeError
-from rustorch.frontend import explain
+from rustorch.frontend import explain, recorder
+from rustorch.frontend import trie as trie_module
 from rustorch.frontend.explain import journal
 from rustorch.frontend.recorder import LIMIT, held
 from rustorch.frontend.state import local
+from rustorch.frontend.trie import Trie
 
 
 def compiles() -> int:
@@ -321,3 +326,95 @@ def test_a_chain_of_two_hundred_thousand_operations() -> None:
     y.backward()
     assert (x.grad.item(), y.item()) == (1.0, 200_001.0)
     del y
+
+
+# --- What is remembered -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_trie(monkeypatch: pytest.MonkeyPatch) -> Trie:
+    """A trie of its own with room for 60 edges and 8 programs."""
+    monkeypatch.setattr(trie_module, "EDGES", 60)
+    monkeypatch.setattr(trie_module, "PROGRAMS", 8)
+    small = Trie()
+    monkeypatch.setattr(trie_module, "trie", small)
+    monkeypatch.setattr(recorder, "trie", small)
+    rustorch.sync()
+    return small
+
+
+def one_of_many(x: rustorch.Tensor, k: int) -> rustorch.Tensor:
+    """The result of the k-th of 243 programs of five operations."""
+    for place in range(5):
+        x = (rustorch.sin, rustorch.cos, rustorch.exp)[k // 3**place % 3](x)
+    return x
+
+
+def edges_of(trie: Trie) -> int:
+    return len(trie.steps()) - len(trie.roots)
+
+
+@given(visits=st.lists(st.integers(0, 40), min_size=20, max_size=60))
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_programs_are_forgotten_least_recently_used_first(small_trie: Trie, visits: list[int]) -> None:
+    """Against a model: what was used within the last 3 different programs (of 6 edges each) is known."""
+    x = rustorch.tensor([1.0, 2.0])
+    recent: list[int] = []
+    for k in visits:
+        new = journal.recorded
+        y = one_of_many(x, k)
+        del y
+        rustorch.sync()
+        if k in recent[-3:]:
+            assert journal.recorded == new
+        recent = [other for other in recent if other != k] + [k]
+        assert edges_of(small_trie) <= small_trie.edges <= 60 + 6
+        assert small_trie.programs <= 8 + 1
+
+
+def test_a_hot_program_survives_a_flood(small_trie: Trie) -> None:
+    x = rustorch.tensor([1.0, 2.0])
+
+    def hot(k: int) -> list[float]:
+        return ((x * (1.0 + k)).sin() + 1.0).tolist()  # type: ignore[no-any-return]
+
+    hot(1), hot(2)  # from here on the number is an input
+    recorded, before = journal.recorded, compiles()
+    for k in range(200):
+        y = one_of_many(x, k)
+        del y
+        rustorch.sync()
+        flood = journal.recorded
+        hot(k)
+        assert journal.recorded == flood
+    assert compiles() == before
+    assert small_trie.forgotten > 100
+    assert journal.recorded > recorded + 200
+    assert edges_of(small_trie) <= 60
+
+
+def test_forgotten_programs_give_their_code_back(small_trie: Trie) -> None:
+    x = rustorch.tensor([1.0, 2.0])
+    rustorch.sync()
+    (x * 1.0078125).tolist()
+    (program,) = next(step for step in small_trie.steps() if step.programs).programs.values()
+    gone = weakref.ref(program)
+    del program
+    for k in range(30):
+        y = x
+        for _ in range(k):
+            y = y + x
+        y.tolist()
+    gc.collect()
+    assert gone() is None
+    assert (x * 1.0078125).tolist() == [1.0078125, 2.015625]
+
+
+def test_a_segment_that_is_open_while_its_beginning_is_forgotten(small_trie: Trie) -> None:
+    x = rustorch.tensor([1.0, 2.0])
+    rustorch.sync()
+    y = x.sin().cos().exp()
+    small_trie.shrink(0, 0)
+    z = y.tanh() * 2
+    assert np.allclose(z.numpy(), np.tanh(np.exp(np.cos(np.sin([1.0, 2.0])))) * 2)
+    assert edges_of(small_trie) == 0
