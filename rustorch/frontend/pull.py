@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rustorch.autodiff.vjp import pullback
 from rustorch.errors import GradError, compose
 from rustorch.frontend.base import concrete
 from rustorch.frontend.history import used_history
+from rustorch.frontend.operation import from_array
 from rustorch.frontend.program import normal_form
 from rustorch.frontend.recorder import ALL, Recorder
 from rustorch.frontend.segment import Building, Key, Primitive, Segment, is_floating, value_of
 from rustorch.frontend.state import local
+from rustorch.frontend.trie import Place
 from rustorch.ir.analysis import dependents
-from rustorch.ir.graph import Graph, Value
+from rustorch.ir.graph import Graph, Node, Value
 from rustorch.ir.rewrite import replay_into
 
 
@@ -83,9 +86,7 @@ def pulled(
     b = building.b
     outputs = building.values(roots)
     cotangents = [b.const(1, v) if ct is None else ct for v, ct in zip(outputs, given, strict=True)]
-    return pullback(
-        b, tuple(b.nodes), outputs, cotangents, building.values(wanted), lambda value, ct: replaced.get(value, ct), replaced
-    )
+    return pullback(b, tuple(b.nodes), outputs, cotangents, building.values(wanted), lambda value, ct: replaced.get(value, ct), replaced)
 
 
 # --- One segment ------------------------------------------------------------------------------------------------------
@@ -118,8 +119,20 @@ def pull_segment(
             )
         )
     if not retain:
-        segment.freed |= bits
+        segment.free(bits)
     return {places[i]: ct for i, ct in zip(found, results, strict=True)}
+
+
+@dataclass(frozen=True)
+class Closed:
+    """The backward program of a closed segment."""
+
+    call: Call
+    used: tuple[int, ...]
+    """What the call reads: places among the segment's inputs, then its residuals, then the cotangents."""
+    found: tuple[int, ...]
+    bits: int
+    """As `Pull` remarks."""
 
 
 def _pull_closed(
@@ -127,42 +140,71 @@ def _pull_closed(
 ) -> tuple[list[Any], tuple[int, ...], int]:
     if segment.freed == ALL:
         return [], (), ALL
-    key = (tuple(seeds), tuple(ct is None for ct in seeds.values()), wanted, tuple(replaced))
+    kept = {} if create else segment.residuals  # a second derivative goes through all of the forward pass
+    key = (tuple(seeds), tuple(ct is None for ct in seeds.values()), wanted, tuple(replaced), tuple(kept))
     memo = segment.at.memo
     known = memo.get(key)
     if known is None:
-        known = memo[key] = _closed_backward(segment, seeds, wanted, replaced)
-    call, used, found, bits = known
-    if segment.freed & bits:
-        return [], (), bits
+        known = memo[key] = _closed_backward(segment, seeds, wanted, replaced, tuple(kept), create)
+    if segment.freed & known.bits:
+        return [], (), known.bits
     cotangents = [ct for ct in seeds.values() if ct is not None] + list(replaced.values())
+    residuals = list(kept.values())
     now = local.segment
-    count = len(segment.arrays)
-    numbers = [_again(now, segment, i) if i < count else now.number_of(cotangents[i - count]) for i in used]
-    return now.record_key(call, (call, create, *numbers)), found, bits
+    count, rest = len(segment.arrays), len(segment.arrays) + len(residuals)
+    numbers = []
+    for i in known.used:
+        if i < count:
+            numbers.append(_again(now, segment, i))
+        elif i < rest:
+            numbers.append(now.number_of(from_array(residuals[i - count])))
+        else:
+            numbers.append(now.number_of(cotangents[i - rest]))
+    return now.record_key(known.call, (known.call, create, *numbers)), known.found, known.bits
 
 
 def _closed_backward(
-    segment: Recorder, seeds: Mapping[int, Any], wanted: tuple[int, ...], replaced: Mapping[int, Any]
-) -> tuple[Call, tuple[int, ...], tuple[int, ...], int]:
-    """The backward graph of a closed program as an operation, which of the program's inputs and the cotangents it reads, and
-    what `Pull` remarks."""
+    segment: Recorder, seeds: Mapping[int, Any], wanted: tuple[int, ...], replaced: Mapping[int, Any], kept: tuple[Place, ...], create: bool
+) -> Closed:
+    """The backward graph of a closed program as an operation on the program's inputs, the residuals that it has kept, and the
+    cotangents. What it has to compute anew is kept from the next run on."""
     building = segment.building()
     b = building.b
-    inputs = list(b.inputs)
+    inputs, forward = list(b.inputs), len(b.nodes)
+    residuals = [b.nodes[node].results[i] for node, i in kept]
     given = [None if ct is None else b.input(building.values((n,))[0].type, "ct") for n, ct in seeds.items()]
     pairs = {building.values((n,))[0]: b.input(building.values((n,))[0].type, "ct") for n in replaced}
     bits = used_history(building, tuple(seeds), wanted)
     found = pulled(building, tuple(seeds), given, wanted, pairs)
     outputs = [ct for ct in found if ct is not None]
-    graph, used, places = normal_form([*inputs, *b.inputs[len(inputs) :]], b.nodes, outputs, "backward")
-    every = [*inputs, *b.inputs[len(inputs) :]]
-    whole = Graph("backward", tuple(every[i] for i in used), graph.nodes, tuple(outputs))
-    passed = [i for computed, i in places if not computed and i not in used]
-    if passed:
-        whole = Graph("backward", (*whole.inputs, *(every[i] for i in dict.fromkeys(passed))), graph.nodes, tuple(outputs))
-        used = (*used, *dict.fromkeys(passed))
-    return Call(whole, "backward"), used, tuple(i for i, ct in enumerate(found) if ct is not None), bits
+    every = [*inputs, *residuals, *b.inputs[len(inputs) :]]
+    nodes = [node for node in b.nodes if not any(v in residuals for v in node.results)]
+    if not create:
+        segment.at.keep(read_residuals(b.nodes, forward, outputs))
+    graph, used, places = normal_form(every, nodes, outputs, "backward")
+    passed = tuple(dict.fromkeys(i for computed, i in places if not computed and i not in used))
+    whole = Graph("backward", (*graph.inputs, *(every[i] for i in passed)), graph.nodes, tuple(outputs))
+    return Closed(Call(whole, "backward"), (*used, *passed), tuple(i for i, ct in enumerate(found) if ct is not None), bits)
+
+
+def read_residuals(nodes: Sequence[Node], forward: int, outputs: Sequence[Value]) -> tuple[Place, ...]:
+    """Values of the first `forward` nodes, the forward pass, that the rest needs for `outputs`.
+
+    Of a value that costs nothing (a view, a constant) what it is made from is taken: it is made again.
+    """
+    place = {v: (n, i) for n, node in enumerate(nodes[:forward]) for i, v in enumerate(node.results)}
+    needed = set(outputs)
+    for node in reversed(nodes[forward:]):
+        if any(v in needed for v in node.results):
+            needed.update(node.operands)
+    found: set[Place] = set()
+    for n in range(forward - 1, -1, -1):
+        read = [place[v] for v in nodes[n].results if v in needed]
+        if read and nodes[n].op.cost == 0:
+            needed.update(nodes[n].operands)
+        else:
+            found.update(read)
+    return tuple(sorted(found))
 
 
 def _again(now: Segment, segment: Recorder, index: int) -> int:

@@ -35,7 +35,7 @@ from rustorch.frontend.history import history_of
 from rustorch.frontend.program import Program, make_program
 from rustorch.frontend.segment import GONE, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type
 from rustorch.frontend.state import defaults, local, set_first_segment
-from rustorch.frontend.trie import INPUT, MODE, NUMBER, Step, trie
+from rustorch.frontend.trie import INPUT, MODE, NUMBER, Place, Step, trie
 from rustorch.ir.dtypes import f32
 from rustorch.ir.graph import Value
 from rustorch.ir.location import UNKNOWN, Location, user_location
@@ -76,6 +76,10 @@ class Recorder(Segment):
         self.at = self.first()
         self.arrays: list[Array] = []
         """The elements of the inputs."""
+        self.residuals: dict[Place, Array] = {}
+        """Values of the forward pass that were computed together with those that are held, for `backward`."""
+        self.history: list[int] = []
+        """Numbers of the values from which gradients could flow back when it closed."""
         self.serial = 0
         """Segments are numbered as they close."""
         self.closed = False
@@ -232,11 +236,11 @@ class Recorder(Segment):
         self.values.clear()
         self.known.clear()
         self._building = None
-        if self.has_freed and not any(map(self.is_usable, history)):
-            self.freed = ALL
-            history = []
+        self.history = history
         if not history:
             self.let_go()
+        elif self.has_freed:
+            self.let_go_of_the_useless()
         if live:
             note_closed(why, user_location(), compiled)
 
@@ -284,8 +288,20 @@ class Recorder(Segment):
                 return step.operation, step.key
         raise IndexError(number)
 
+    def free(self, bits: int) -> None:
+        super().free(bits)
+        if self.closed:
+            self.let_go_of_the_useless()
+
+    def let_go_of_the_useless(self) -> None:
+        """Drop the history if gradients cannot flow back from any value any more."""
+        if not any(map(self.is_usable, self.history)):
+            self.freed = ALL
+            self.let_go()
+
     def let_go(self) -> None:
         """Drop what only a later `backward` could need."""
+        self.residuals.clear()
         self.leaves.clear()
         self.arrays.clear()
         self.sources.clear()
@@ -299,27 +315,34 @@ class Recorder(Segment):
             live = held(values)
             waiting = tuple([n for n in live if values[n]._array is None])
             if waiting:
-                numbers, program = self.program(self.at, waiting)
-                for number, array in zip(numbers, program.run(self.arrays), strict=True):
+                numbers, kept, program = self.program(self.at, waiting)
+                results = program.run(self.arrays)
+                for number, array in zip(numbers, results, strict=False):
                     t = values[number]
                     if t is not GONE and t._array is None:
                         t._array = array
+                if kept:
+                    self.residuals |= zip(kept, results[len(numbers) :], strict=True)
             return live
 
-    def program(self, step: Step, live: tuple[int, ...]) -> tuple[tuple[int, ...], Program]:
-        """A compiled program of this path that gives the values `live`, or more, and the numbers of those it gives."""
+    def program(self, step: Step, live: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[Place, ...], Program]:
+        """A compiled program of this path that gives the values `live`, or more: the numbers of those it gives, and the
+        residuals that follow them."""
         found = step.programs.get(live)
         if found is not None:
-            return live, found
+            return live, *found
         wanted = set(live)
-        for numbers, program in list(step.programs.items()):
+        for numbers, (kept, program) in list(step.programs.items()):
             if wanted.issubset(numbers):
-                return numbers, program
+                return numbers, kept, program
         building = self.building()
-        made = make_program(building.b.inputs, building.b.nodes, building.values(live))
-        step.programs[live] = made
+        b = building.b
+        kept = step.residuals if any(building.grads[n] and n not in self.sources for n in live) else ()
+        residuals = [b.nodes[node].results[i] for node, i in kept]
+        made = make_program(b.inputs, b.nodes, [*building.values(live), *residuals])
+        step.programs[live] = kept, made
         trie.programs += 1
-        return live, made
+        return live, kept, made
 
 
 class Eager(Recorder):

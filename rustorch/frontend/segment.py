@@ -262,6 +262,10 @@ class Segment:
         generator.offset += count
         return concrete(array, i64[2])
 
+    def free(self, bits: int) -> None:
+        """Give up the history of some values: no later `backward` may need it."""
+        self.freed |= bits
+
     def forget(self, x: TensorBase) -> None:
         """Let `x` be foreign again: at its next use it becomes a new input."""
         if x._segment is self:

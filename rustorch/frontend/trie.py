@@ -9,7 +9,7 @@ edges) is small beside that of recording what was new in between.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Any
 
@@ -18,6 +18,9 @@ from rustorch.frontend.segment import Building, Key, Primitive, carrier
 from rustorch.ir.graph import Value
 from rustorch.ir.location import UNKNOWN, Location
 from rustorch.ir.types import DType, TensorType
+
+Place = tuple[int, int]
+"""A value of a program's graph: the number of its node, and which of the node's results it is."""
 
 EDGES, PROGRAMS = 200_000, 2_000
 """So many are remembered at most: an edge takes about 0.7 kB, a compiled program of ten operations 110 kB."""
@@ -61,7 +64,8 @@ class Step:
     """A place in the trie: the program that leads here, and what was made for exactly this program."""
 
     __slots__ = (
-        "parent", "operation", "key", "next", "types", "flags", "type", "grad", "location", "programs", "holes", "memo", "remark", "used",
+        "parent", "operation", "key", "next", "types", "flags", "type", "grad", "location", "programs", "holes", "memo", "residuals",
+        "remark", "used",
     )  # fmt: skip
 
     def __init__(self, parent: Step | None, operation: Primitive | None, key: Key, location: Location) -> None:
@@ -73,12 +77,14 @@ class Step:
         """The result's type where there is exactly one."""
         self.grad = False
         """Whether that result requires gradients."""
-        self.programs: dict[tuple[int, ...], Program] = {}
-        """By the numbers of the values that were still held at the end."""
+        self.programs: dict[tuple[int, ...], tuple[tuple[Place, ...], Program]] = {}
+        """By the numbers of the values that were still held at the end: the residuals that the program gives after them, and itself."""
         self.holes: set[Key] = set()
         """Keys of the edges from here that hold a Python number, with the number left out."""
         self.memo: dict[Any, Any] = {}
         """Backward programs of segments that closed here."""
+        self.residuals: tuple[Place, ...] = ()
+        """Values of the forward pass that backward passes, once this segment has closed, have had to compute anew."""
         self.remark: Any = None
         self.used = 0
         """The serial number of the last segment that closed here; 0 where none did."""
@@ -99,9 +105,16 @@ class Step:
             step = step.parent
         return step
 
+    def keep(self, residuals: Iterable[Place]) -> None:
+        """Let programs give these values, too, from now on."""
+        new = {*self.residuals, *residuals}
+        if len(new) > len(self.residuals):
+            self.residuals = tuple(sorted(new))
+            self.programs = {}
+
     def clear(self) -> None:
         """Forget what was made for the program that ends here."""
-        self.programs, self.memo, self.used = {}, {}, 0
+        self.programs, self.memo, self.residuals, self.used = {}, {}, (), 0
 
 
 class Trie:

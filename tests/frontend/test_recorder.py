@@ -397,7 +397,7 @@ def test_forgotten_programs_give_their_code_back(small_trie: Trie) -> None:
     x = rustorch.tensor([1.0, 2.0])
     rustorch.sync()
     (x * 1.0078125).tolist()
-    (program,) = next(step for step in small_trie.steps() if step.programs).programs.values()
+    ((_, program),) = next(step for step in small_trie.steps() if step.programs).programs.values()
     gone = weakref.ref(program)
     del program
     for k in range(30):
