@@ -28,7 +28,7 @@ MAX_NODES = 160
 CANDIDATES = 4
 """Kernels of the same space that horizontal fusion looks at."""
 
-_OWN_STEP = {"dot_general": "product", "scatter_add": "scatter", "concat": "concat", "pad": "pad", "reshape": "alias"}
+_OWN_STEP = {"dot_general": "product", "scatter_add": "scatter", "scatter": "scatter", "concat": "concat", "pad": "pad", "reshape": "alias"}
 
 
 @dataclass(eq=False)
@@ -169,7 +169,7 @@ class _Fuser:
             self._require(operand, self.plan.view(operand).is_contiguous(tensor(operand).shape))
         elif name == "gather":
             self._require(node.operands[0], True)
-        elif name == "scatter_add":
+        elif name in ("scatter_add", "scatter"):
             for operand in node.operands:
                 if not self._is_number(operand):
                     self._require(operand, True)

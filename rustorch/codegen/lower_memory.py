@@ -40,12 +40,13 @@ def lower_fill(plan: Plan, step: Step, target: Target, name: str) -> Lowered:
 
 
 def lower_scatter(plan: Plan, step: Step, name: str) -> Lowered:
-    """A copy of the first operand, then the updates one after the other: equal indices add up in order."""
+    """A copy of the first operand, then the updates one after the other: equal indices are combined in order."""
     emitter = LoopEmitter(plan, name)
     b, (node,) = emitter.b, step.nodes
     b.location = node.location
     x, indices, updates = node.operands
     axis: int = node.attrs["axis"]
+    combine: str = node.attrs.get("combine", "add")
     result = emitter.buffer(node.result)
     strides = contiguous_strides(tensor(node.result).shape)
     dtype = tensor(node.result).dtype
@@ -68,7 +69,7 @@ def lower_scatter(plan: Plan, step: Step, name: str) -> Lowered:
     def copy(c: Builder, at: list[Index]) -> None:
         c.emit(REGISTRY["store"], (result, linear(c, at, strides), read(c, x, at)), {"offset": 0})
 
-    def add(c: Builder, at: list[Index]) -> None:
+    def update(c: Builder, at: list[Index]) -> None:
         chosen = read(c, indices, at)
         if element(chosen.type) is not i64:
             chosen = c.convert(chosen, dtype=i64)
@@ -80,10 +81,11 @@ def lower_scatter(plan: Plan, step: Step, name: str) -> Lowered:
         place[axis] = safe
         index = linear(c, place, strides)
         before = c.emit(REGISTRY["reload"], (result, index), {"type": dtype, "offset": 0})[0]
-        after = c.add(before, read(c, updates, at))
+        new = read(c, updates, at)
+        after = new if combine == "replace" else getattr(c, combine)(before, new)
         c.emit(REGISTRY["store"], (result, index, c.select(inside, after, before)), {"offset": 0})
 
     emitter.nest(b, tensor(x).shape, copy)
     if all(s != 0 for s in tensor(node.result).shape):
-        emitter.nest(b, tensor(updates).shape, add)
+        emitter.nest(b, tensor(updates).shape, update)
     return emitter.lowered(Schedule(None, 1, 1, 0))

@@ -13,6 +13,7 @@ import numpy as np
 
 from rustorch.artifact import Artifact, Signature
 from rustorch.config import config
+from rustorch.errors import DimensionError
 from rustorch.ir.analysis import digest
 from rustorch.ir.graph import Graph
 from rustorch.ops.interpret import interpret
@@ -55,7 +56,11 @@ class Compiled:
         """The outputs for these inputs (each of the input's element type and shape), in new arrays or in `outputs`."""
         if self.executable is None:
             return interpret(self.graph, list(arrays))
-        return self.executable.run(arrays, outputs)
+        try:
+            return self.executable.run(arrays, outputs)
+        except DimensionError:
+            interpret(self.graph, list(arrays))  # the references say which index it was, and at which line of the user's program
+            raise
 
 
 _compiled: OrderedDict[str, Compiled] = OrderedDict()

@@ -10,7 +10,7 @@ import numpy as np
 from rustorch.errors import ArgumentError, DimensionError, ShapeError, compose
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.elementwise import recorded
-from rustorch.frontend.emission import Builder, Value, axis_of, broadcast, broadcast_to, convert, dtype_of, operation, reshape, shape_of
+from rustorch.frontend.emission import Builder, Shape, Value, axis_of, broadcast, broadcast_to, convert, dtype_of, operation, reshape, shape_of
 from rustorch.frontend.movement import is_plain, plain_view, region, select, squeeze, unsqueeze
 from rustorch.frontend.movement import reshape as reshape_view
 from rustorch.frontend.operation import from_array
@@ -19,6 +19,7 @@ from rustorch.frontend.storage import check_writable, convert_to, rebind, write
 from rustorch.ir.dims import Dim, Size, product
 from rustorch.ir.dtypes import bool_, i64
 from rustorch.ir.types import TensorType
+from rustorch.ops.indexing import marked
 
 # --- Operations -------------------------------------------------------------------------------------------------------
 
@@ -28,11 +29,8 @@ def index_op(b: Builder, input: Value, indices: Sequence[Value], axes: tuple[int
     """numpy's advanced indexing: one index tensor for each of `axes`, broadcast together."""
     own = shape_of(input)
     rank = len(own)
-    places = broadcast(b, *(wrapped(b, index, own[axis]) for index, axis in zip(indices, axes, strict=True)))
-    shape = shape_of(places[0])
-    flat = places[0]
-    for place, axis in zip(places[1:], axes[1:], strict=True):
-        flat = b.add(b.mul(flat, own[axis]), place)
+    flat = flat_place(b, indices, axes, own)
+    shape = shape_of(flat)
     rest = tuple(a for a in range(rank) if a not in axes)
     perm = (*axes, *rest)
     moved = input if perm == tuple(range(rank)) else b.transpose(input, perm=perm)
@@ -49,10 +47,22 @@ def index_op(b: Builder, input: Value, indices: Sequence[Value], axes: tuple[int
     return found
 
 
+def flat_place(b: Builder, indices: Sequence[Value], axes: tuple[int, ...], own: Shape) -> Value:
+    """One index, broadcast, into the row-major elements of `axes`; where an index is wrong it says which (see `marked`)."""
+    places = broadcast(b, *(wrapped(b, index, own[axis]) for index, axis in zip(indices, axes, strict=True)))
+    flat = places[0]
+    for place, axis in zip(places[1:], axes[1:], strict=True):
+        flat = b.add(b.mul(flat, own[axis]), place)
+    if len(axes) > 1 or axes[0]:
+        for place, axis in zip(places, axes, strict=True):
+            flat = marked(b, flat, place, axis, own[axis])
+    return flat
+
+
 def wrapped(b: Builder, index: Value, size: Any) -> Value:
-    """The index with negative places counted from the end."""
+    """The index with negative places counted from the end; those that are too low stay, for the message."""
     index = convert(b, index, i64)
-    counted: Value = b.select(b.lt(index, 0), b.add(index, size), index)
+    counted: Value = b.select(b.and_(b.lt(index, 0), b.ge(index, -size)), b.add(index, size), index)
     return counted
 
 

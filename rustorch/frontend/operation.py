@@ -20,7 +20,8 @@ The parameters' annotations say what they are, whatever their order:
 - `Sequence[Value]`: any number of tensors;
 - anything else is *static*: part of the key, so it must be hashable (lists become tuples).
 
-Several results are returned as a tuple, or as a NamedTuple, which users then get too.
+Several results are returned as a tuple, or as a NamedTuple, which users then get too. Every operation takes `out=`: a tensor (a
+tuple of them for several results) that the result is written into, and which is returned.
 """
 
 from __future__ import annotations
@@ -283,13 +284,26 @@ class _Unknown:
 _UNKNOWN: Any = _Unknown()
 
 
+def _into(out: Any, result: Any) -> Any:
+    """What `storage.py` gives: write a result into `out`."""
+    raise NotImplementedError
+
+
+def set_writer(into: Callable[[Any, Any], Any]) -> None:
+    """Say how results are written into tensors (done once, by `storage.py`)."""
+    global _into
+    _into = into
+
+
 # The three callers end alike, with `add_results` for one result written out: a call of it would cost a third of a recorded operation.
 
 
 def unary_caller(op: Operation) -> Callable[..., Any]:
     """The caller of an operation on one tensor."""
 
-    def call(input: Any) -> Any:
+    def call(input: Any, *, out: Any = None) -> Any:
+        if out is not None:
+            return _into(out, call(input))
         s = local.segment
         try:
             step = s.at.next[op, input._number if input._segment is s else s.number(input)]
@@ -327,7 +341,9 @@ def as_operator(segment: Segment, op: Operation, args: tuple[Any, ...]) -> Any:
 def binary_caller(op: Operation, slowly: Callable[[Segment, Operation, tuple[Any, ...]], Any] = _slowly) -> Callable[..., Any]:
     """The caller of an operation on two tensors, or a tensor and a number."""
 
-    def call(input: Any, other: Any) -> Any:
+    def call(input: Any, other: Any, *, out: Any = None) -> Any:
+        if out is not None:
+            return _into(out, call(input, other))
         s = local.segment
         try:
             a = input._number if input._segment is s else s.number(input)
@@ -360,6 +376,9 @@ def general_caller(op: Operation) -> Callable[..., Any]:
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != width:
+            out = kwargs.pop("out", None)
+            if out is not None:
+                return _into(out, call(*args, **kwargs))
             args = op.bind(args, kwargs)
         s = local.segment
         parts = [op, *args]

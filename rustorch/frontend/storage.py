@@ -7,15 +7,17 @@ concrete tensors) is written through at once.
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from rustorch.errors import DTypeError, GradError, ShapeError, compose
+from rustorch.errors import ArgumentError, DTypeError, GradError, ShapeError, compose
 from rustorch.frontend.base import TensorBase, looked_into
 from rustorch.frontend.emission import Builder, Value, convert, operation
+from rustorch.frontend.operation import set_writer
 from rustorch.frontend.segment import LEAF, VARIABLE, Track
 from rustorch.frontend.state import local
 from rustorch.ir.types import DType
@@ -74,6 +76,58 @@ def rebind(x: Any, value: Any) -> Any:
     return x
 
 
+def into(out: Any, result: Any) -> Any:
+    """What `out=` does: the result is written into `out`, which is returned (several results into a tuple of tensors).
+
+    A tensor of another shape takes the result's, with a warning unless it was empty.
+    """
+    if out is None:
+        return result
+    if isinstance(result, tuple):
+        if not isinstance(out, (tuple, list)) or len(out) != len(result):
+            raise ArgumentError(compose(f"out= must be a tuple of {len(result)} tensors, not {type(out).__name__}"))
+        written = [into(x, value) for x, value in zip(out, result, strict=True)]
+        return type(result)(*written) if hasattr(result, "_fields") else tuple(written)
+    if not isinstance(out, TensorBase):
+        raise ArgumentError(compose(f"argument 'out' must be Tensor, not {type(out).__name__}"))
+    if local.segment.mode and (out._requires_grad or result._requires_grad):
+        raise GradError(
+            compose(
+                "functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad.",
+                todo="Leave out= away, or call it under rustorch.no_grad().",
+            )
+        )
+    if result._type.dtype is not out._type.dtype:
+        check_category(out._type.dtype, result._type.dtype)
+        result = convert_to(result, out._type.dtype)
+    if out._type.shape == result._type.shape:
+        write(out, result)
+        return out
+    if out.numel():
+        warnings.warn(
+            f"An output with one or more elements was resized since it had shape {list(out._type.shape)}, which does not match the "
+            f"required output shape {list(result._type.shape)}. This behavior is deprecated: give an empty tensor, or out.resize_(0).",
+            stacklevel=4,
+        )
+    take(out, result)
+    out._more().version += 1
+    return out
+
+
+set_writer(into)
+
+
+def check_category(own: DType, new: DType) -> None:
+    """Refuse to write elements of a higher kind (bool, int, float) over those of a lower one."""
+    if _CATEGORY[new.kind] > _CATEGORY[own.kind]:
+        raise DTypeError(
+            compose(
+                f"result type {_title(new)} can't be cast to the desired output type {_title(own)}",
+                todo="Convert the tensor first, for instance with x.float().",
+            )
+        )
+
+
 def check_writable(x: TensorBase) -> None:
     """Refuse writes to leaves that require gradients, while gradients are recorded."""
     if not (local.segment.mode and x._requires_grad):
@@ -107,13 +161,7 @@ def fitted(x: TensorBase, value: TensorBase) -> Any:
                 todo="An operation in place keeps the tensor's shape; write x = x + y for a larger result.",
             )
         )
-    if _CATEGORY[new.dtype.kind] > _CATEGORY[own.dtype.kind]:
-        raise DTypeError(
-            compose(
-                f"result type {_title(new.dtype)} can't be cast to the desired output type {_title(own.dtype)}",
-                todo="Convert the tensor first, for instance with x.float().",
-            )
-        )
+    check_category(own.dtype, new.dtype)
     return convert_to(value, own.dtype)
 
 
@@ -205,4 +253,4 @@ def link(view: Any, base: TensorBase, derive: Callable[[Any], Any], scatter: Cal
     return view
 
 
-__all__ = ["VARIABLE", "become_leaf", "check_writable", "is_leaf", "link", "rebind", "store", "tracked", "write"]
+__all__ = ["VARIABLE", "become_leaf", "check_writable", "into", "is_leaf", "link", "rebind", "store", "tracked", "write"]

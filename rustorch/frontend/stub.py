@@ -34,7 +34,7 @@ def _functions(op: OpDef, public: Public) -> Iterator[str]:
     for name in public.names:
         if name in elementwise.EXTENDED:
             continue
-        yield f"def {name}({arguments}) -> Tensor: ..."
+        yield f"def {name}({arguments}, *, out: Any = None) -> Tensor: ..."
 
 
 def _methods(public: Public) -> Iterator[str]:

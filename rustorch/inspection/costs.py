@@ -125,7 +125,7 @@ def _work(node: Node) -> Cost:
     if op.name == "dot_general":
         batch, rows, columns, depth = product_sizes(node)
         return _counted(2 * batch * rows * columns * depth, floating)
-    if op.name == "scatter_add":
+    if op.name in ("scatter_add", "scatter"):
         return _counted(tensor(operands[2]).size, floating)
     if not op.has(Trait.ELEMENTWISE) or op.name in FREE:
         return Cost()
