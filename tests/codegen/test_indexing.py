@@ -48,7 +48,7 @@ def test_an_index_out_of_range_is_an_error(size: int | str) -> None:
             for index in BAD:
                 bad = good.copy()
                 bad[place] = index
-                with pytest.raises(UserError, match="an index is out of range"):
+                with pytest.raises(UserError, match="out of bounds"):
                     compiled.run([x, bad, *rest])
         compiled.run([x, good, *rest])
 
@@ -57,7 +57,7 @@ def test_an_empty_operand_has_no_index_in_range() -> None:
     b = Builder()
     x, i = b.input(f32[0], "x"), b.input(i64[3], "i")
     compiled = compile_graph(b.build([b.gather(x, i, axis=0)]))
-    with pytest.raises(UserError, match="an index is out of range"):
+    with pytest.raises(UserError, match="out of bounds"):
         compiled.run([np.zeros(0, np.float32), np.zeros(3, np.int64)])
 
 
@@ -88,7 +88,7 @@ def test_a_gather_between_passes_is_checked_though_the_rows_are_short() -> None:
         (got,) = compiled.run([x_, np.arange(3, dtype=np.float32)])
         np.testing.assert_array_equal(got, 0)
         x_[1] = 3
-        with pytest.raises(UserError, match="an index is out of range"):
+        with pytest.raises(UserError, match="out of bounds"):
             compiled.run([x_, np.arange(3, dtype=np.float32)])
 
 
