@@ -166,7 +166,7 @@ def _listed(x: Any) -> list[Any]:
 def _seeded(wanted: Wanted, roots: Sequence[Any], given: Sequence[Any]) -> None:
     """Note the roots with their cotangents, checked."""
     if len(given) != len(roots):
-        raise ArgumentError(f"got {len(roots)} tensors and {len(given)} gradients")
+        raise GradError(f"got {len(roots)} tensors and {len(given)} gradients")
     for i, (root, ct) in enumerate(zip(roots, given, strict=True)):
         if not isinstance(root, TensorBase):
             raise ArgumentError(f"element {i} of tensors must be a Tensor, not {type(root).__name__}")
@@ -309,6 +309,8 @@ def grad(
         found = grad(outputs, listed, grad_outputs, retain_graph, create_graph, allow_unused, is_grads_batched, materialize_grads)
         return dict(zip(inputs, found, strict=True))  # type: ignore[return-value]
     roots, places = _listed(outputs), _listed(inputs)
+    if not places:
+        raise GradError("`inputs` argument to `grad()` cannot be empty.")
     given = [None] * len(roots) if grad_outputs is None else _listed(grad_outputs)
     if is_grads_batched:
         return _batched(roots, places, given, retain_graph, create_graph, allow_unused, materialize_grads)
@@ -348,6 +350,8 @@ def _batched(
     roots: list[Any], places: list[Any], given: list[Any], retain: bool | None, create: bool, allow_unused: bool, materialize: bool
 ) -> tuple[Any, ...]:
     """Gradients for each entry of the cotangents' leading dimension, stacked."""
+    if all(ct is None for ct in given):  # nothing to take a batch from: refused, or one number as it is
+        return grad(roots, places, given, retain, create, allow_unused, False, materialize)
     count = next(ct._type.shape[0] for ct in given if ct is not None)
     for i, (root, ct) in enumerate(zip(roots, given, strict=True)):
         if ct is not None and ct._type.shape[1:] != root._type.shape:

@@ -11,7 +11,7 @@ from rustorch.frontend import backward, elementwise, hooks
 from rustorch.frontend.base import TensorBase, concrete
 from rustorch.frontend.creation import check_can_require
 from rustorch.frontend.state import local
-from rustorch.frontend.storage import become_leaf, is_leaf, link, take
+from rustorch.frontend.storage import become_leaf, is_leaf, link, take, title
 
 
 class Differentiable(TensorBase):
@@ -77,12 +77,21 @@ class Differentiable(TensorBase):
                 raise ArgumentError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
             if value._type.shape != self._type.shape:
                 raise ShapeError(
-                    f"assigned grad has data of a different size: {list(value._type.shape)} for a tensor of shape {list(self._type.shape)}"
+                    compose(
+                        f"attempting to assign a gradient of size '{list(value._type.shape)}' to a tensor of size "
+                        f"'{list(self._type.shape)}'. Please ensure that the gradient and the tensor are the same size"
+                    )
                 )
             if value._type.dtype is not self._type.dtype:
                 raise DTypeError(
-                    f"assigned grad has data of a different type: {value._type.dtype.name} for a tensor of {self._type.dtype.name}"
+                    compose(
+                        f"attempting to assign a gradient with dtype '{title(value._type.dtype).lower()}' to a tensor with grad_dtype "
+                        f"'{title(self._type.dtype)}'",
+                        todo="A gradient has the element type of its tensor: convert it first.",
+                    )
                 )
+            if value is self:
+                raise GradError(compose("can't assign Variable as its own grad"))
         local.segment.about_to_set_grad(self)
         self._grad = value
 

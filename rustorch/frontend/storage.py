@@ -122,7 +122,7 @@ def check_category(own: DType, new: DType) -> None:
     if _CATEGORY[new.kind] > _CATEGORY[own.kind]:
         raise DTypeError(
             compose(
-                f"result type {_title(new)} can't be cast to the desired output type {_title(own)}",
+                f"result type {title(new)} can't be cast to the desired output type {title(own)}",
                 todo="Convert the tensor first, for instance with x.float().",
             )
         )
@@ -168,7 +168,8 @@ def fitted(x: TensorBase, value: TensorBase) -> Any:
 _TITLES = {"f32": "Float", "f64": "Double", "i32": "Int", "i64": "Long", "bool": "Bool"}
 
 
-def _title(dtype: DType) -> str:
+def title(dtype: DType) -> str:
+    """PyTorch's name of an element type in messages: Float, Long."""
     return _TITLES.get(dtype.short, dtype.name)
 
 
@@ -253,4 +254,4 @@ def link(view: Any, base: TensorBase, derive: Callable[[Any], Any], scatter: Cal
     return view
 
 
-__all__ = ["VARIABLE", "become_leaf", "check_writable", "into", "is_leaf", "link", "rebind", "store", "tracked", "write"]
+__all__ = ["VARIABLE", "become_leaf", "check_writable", "into", "is_leaf", "link", "rebind", "store", "title", "tracked", "write"]

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from rustorch.errors import ArgumentError, DimensionError, GradError, ShapeError, Unsupported
+from rustorch.errors import ArgumentError, DimensionError, GradError, ShapeError, Unsupported, compose
 from rustorch.frontend import creation, elementwise, functions, indexing, movement, printing, random, reduction
 from rustorch.frontend.base import FRESH_SLOTS, Array, TensorBase, set_tensor_class
 from rustorch.frontend.creation import check_can_require
@@ -19,7 +19,7 @@ from rustorch.frontend.differentiable import Differentiable
 from rustorch.frontend.dtype import CPU, Size, as_dtype, device
 from rustorch.frontend.generated import Methods
 from rustorch.frontend.state import local
-from rustorch.frontend.storage import convert_to, is_leaf, rebind, same, write
+from rustorch.frontend.storage import become_leaf, convert_to, is_leaf, rebind, same, write
 from rustorch.ir.dtypes import bool_, f32, f64, i32, i64
 from rustorch.ir.dtypes import from_numpy as from_numpy_dtype
 from rustorch.ir.types import DType, TensorType
@@ -36,6 +36,8 @@ class Tensor(Differentiable, Methods):
     __array_priority__ = 1000
 
     def __new__(cls, data: Any = (), requires_grad: bool = False, dtype: Any = None) -> Self:
+        if not local.segment.writes_memory:  # inside a traced function it is one of the function's values
+            return cls._standing_for(creation.tensor(data, dtype=dtype), requires_grad)
         array = creation.array_of(data, None if dtype is None else as_dtype(dtype))
         made = object.__new__(cls)
         made._array, made._type = array, TensorType(from_numpy_dtype(array.dtype), array.shape)
@@ -43,6 +45,19 @@ class Tensor(Differentiable, Methods):
         for slot, value in FRESH_SLOTS.items():
             setattr(made, slot, value)
         made._requires_grad = bool(requires_grad)
+        return made
+
+    @classmethod
+    def _standing_for(cls, value: Any, requires_grad: bool) -> Self:
+        """A leaf of this class for a recorded value that nobody else holds."""
+        check_can_require(value._type.dtype, requires_grad)
+        made = object.__new__(cls)
+        made._array, made._type = None, value._type
+        for slot, content in FRESH_SLOTS.items():
+            setattr(made, slot, content)
+        local.segment.move(made, value)
+        if requires_grad:
+            become_leaf(made)
         return made
 
     @classmethod
@@ -190,10 +205,15 @@ class Tensor(Differentiable, Methods):
         return self._elements().tolist()
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._scalar())
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._scalar())
+
+    def _scalar(self) -> Any:
+        if self.numel() != 1:
+            raise ShapeError(compose("only one element tensors can be converted to Python scalars", f"found shape {list(self.shape)}"))
+        return self.item()
 
     def __bool__(self) -> bool:
         if self.numel() == 0:
@@ -363,15 +383,18 @@ class Tensor(Differentiable, Methods):
             )
         if id(self) in memo:
             return memo[id(self)]
-        twin = _rebuild(type(self), self._elements().copy(), self._requires_grad, _attributes(self, memo))
+        if local.segment.writes_memory:
+            twin = _rebuild(type(self), self._elements().copy(), self._requires_grad, _attributes(self, memo))
+        else:
+            twin = self._standing_for(same(self.detach()), self._requires_grad)
+            twin.__dict__.update(_attributes(self, memo)) if hasattr(twin, "__dict__") else None
         memo[id(self)] = twin
         if self._grad is not None:
             twin._grad = self._grad.__deepcopy__(memo)
         return twin
 
     def __reduce__(self) -> Any:
-        if not is_leaf(self):
-            raise GradError("You can't pickle a Tensor that has a history: detach it first, or pickle the leaves.")
+        self._look()  # what is loaded is a leaf, as in PyTorch
         return _rebuild, (type(self), np.array(self._elements()), self._requires_grad, _attributes(self, None))
 
     # --- numpy's manners ----------------------------------------------------------------------------------------------
