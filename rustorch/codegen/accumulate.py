@@ -1,12 +1,9 @@
 """The running values of reductions while their loops run.
 
-A *run* goes once along the innermost reduced axis. Where the lanes lie along that axis, vector number j of a run is added to
-accumulator j mod A. A loop body with fewer than A copies does not name all accumulators: it rotates them.
-
-At the end the accumulators are combined as a tree, then their lanes. A tree over 2^k accumulators gives the same bits from any
-rotation (addition commutes), so it does not matter how far a run of unknown length has turned them.
-
-Sums of float32 are made in blocks: within one in float32; blocks and runs are added in float64.
+Sums and products of floats have an order, which Note [The tree of a reduction] in `walk.py` defines: elements go to lanes, lanes make
+a block, blocks are added up. Here a block has A vectors of lanes as accumulators; vector number j of a piece is added to accumulator
+j mod A. A loop body with fewer than A copies does not name all accumulators: it rotates them. They are combined as a tree, which over
+2^k accumulators gives the same bits from any rotation (addition commutes), so it does not matter how far a block has turned them.
 """
 
 from __future__ import annotations
@@ -15,16 +12,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rustorch.codegen.loops import Index, LoopEmitter, identity, lane_type
-from rustorch.codegen.schedule import COLUMN_BLOCK, ROW_BLOCK, Schedule
+from rustorch.codegen.schedule import Schedule
+from rustorch.codegen.walk import Segment, Walk
 from rustorch.ir.builder import Builder
-from rustorch.ir.dims import Size
 from rustorch.ir.dtypes import f32, f64
-from rustorch.ir.graph import Node, Value
+from rustorch.ir.graph import Attribute, Node, Value
 from rustorch.ir.op import REGISTRY, Monoid
-from rustorch.ir.types import VectorType, element
+from rustorch.ir.types import BufferType, DType, VectorType, element
 
-Run = Callable[[Builder, Index, Index, list[Value]], list[Value]]
-"""A loop that starts at an index, over a number of elements, with carried values."""
+Run = Callable[[Builder, dict[int, Index], Segment, list[Value]], list[Value]]
+"""A loop over a segment of the run at an index of the outer reduced axes, with carried values."""
 
 
 @dataclass
@@ -38,6 +35,8 @@ class Frame:
     mask: Value | None = None
     row: Frame | None = None
     values: dict[Value, Value] = field(default_factory=dict)
+    staged: Index = 0
+    """Where the copy's elements lie in the piece that is staged."""
 
     @property
     def masks(self) -> tuple[Value, ...]:
@@ -46,19 +45,31 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """One reduction with `slots` accumulators and `results` values at the end."""
 
     node: Node
     slots: int
     results: int
     is_apart: bool
-    """Whether it is a float32 sum in several blocks: then the sums of the blocks are carried, else the accumulators."""
+    """Whether it has an order and several blocks: then the totals of the blocks are carried, else the accumulators."""
+    stage: Value | None = None
+    """Scratch that the values of a piece go through before they are added."""
 
     @property
     def carried(self) -> int:
         """The number of values that loops around a block carry."""
         return self.results if self.is_apart else self.slots
+
+    @property
+    def dtype(self) -> DType:
+        """The element type of the reduction."""
+        return element(self.node.result.type)
+
+    @property
+    def total(self) -> DType:
+        """The element type in which blocks are added."""
+        return f64 if self.is_apart and self.dtype is f32 else self.dtype
 
     def joined(self, b: Builder, x: Value, y: Value) -> Value:
         """Two partial results as one."""
@@ -66,51 +77,50 @@ class _Part:
 
 
 class Accumulators:
-    """The running values of one level's reductions over reduced axes of `sizes`, outermost first."""
+    """The running values of one level's reductions along a walk."""
 
     def __init__(
         self,
         emitter: LoopEmitter,
         schedule: Schedule,
-        sizes: Sequence[Size],
+        walk: Walk,
         reductions: list[Node],
         rows: list[Frame],
         across: bool,
         read: Callable[[Builder, Value, Frame], Value],
     ) -> None:
         """`across` says that the lanes lie along the innermost reduced axis; else each of `rows` has an accumulator of its own."""
-        self.emitter, self.rows, self.across, self.read = emitter, rows, across, read
+        self.emitter, self.walk, self.rows, self.across, self.read = emitter, walk, rows, across, read
         self.lanes = schedule.lanes if across else rows[0].lanes
-        self.size = sizes[-1]
-        self.block = ROW_BLOCK if across else COLUMN_BLOCK
-        self.blocked = any(map(_is_narrow, reductions)) and not (isinstance(self.size, int) and self.size <= self.block)
-        several = self.blocked or len(sizes) > 1
-        self.parts = [_Part(n, self._slots(schedule, n), 1 if across else len(rows), several and _is_narrow(n)) for n in reductions]
+        self.most = max((schedule.accumulators(element(n.result.type)) for n in reductions), default=1)
+        staged = across and not self._starts_at_lane_zero(schedule)
+        self.parts = [self._part(schedule, n, staged and has_order(n)) for n in reductions]
+        self.is_staged = any(p.stage is not None for p in self.parts)
 
-    def _slots(self, schedule: Schedule, node: Node) -> int:
-        """Accumulators of a reduction: no more than there are vectors."""
-        if not self.across:
-            return len(self.rows)
-        most = schedule.accumulators(element(node.result.type))
-        return min(most, max(1, -(-self.size // self.lanes))) if isinstance(self.size, int) else most
+    def _part(self, schedule: Schedule, node: Node, staged: bool) -> Part:
+        dtype = element(node.result.type)
+        slots = len(self.rows)
+        if self.across:  # no more accumulators than there are vectors
+            slots, length = schedule.accumulators(dtype), self.walk.length
+            slots = min(slots, max(1, -(-length // self.lanes))) if isinstance(length, int) else slots
+        size = self.walk.block or 1
+        size = min(size, self.walk.length) if isinstance(self.walk.length, int) else size
+        stage = self.emitter.scratch_buffer(BufferType(dtype, (size,))) if staged else None
+        is_apart = has_order(node) and not self.walk.is_one_block
+        return Part(node, slots, 1 if self.across else len(self.rows), is_apart, stage)
+
+    def _starts_at_lane_zero(self, schedule: Schedule) -> bool:
+        """Whether every segment begins at the first lane."""
+        return len(self.walk.group) == 1 or (isinstance(self.walk.inner, int) and self.walk.inner % schedule.virtual_lanes == 0)
 
     def start(self, b: Builder) -> list[Value]:
-        """What the outermost reduced loop carries in."""
+        """What the loop over blocks carries in."""
         return _flat(self._zeros(b, p) if p.is_apart else self._fresh(b, p) for p in self.parts)
 
     def run(self, b: Builder, carried: list[Value], loop: Run) -> list[Value]:
-        """Run `loop` along the innermost reduced axis, block by block where there are float32 sums."""
-        length = self.emitter.size(self.size)
-        if not self.blocked:
-            return self._block(b, 0, length, carried, loop)
-
-        def one(c: Builder, start: Index, values: list[Value]) -> list[Value]:
-            if isinstance(length, int) and length % self.block == 0:
-                return self._block(c, start, self.block, values, loop)
-            left = c.sub(self.emitter.as_value(c, length), self.emitter.as_value(c, start))
-            return self._block(c, start, c.minimum(left, self.block), values, loop)
-
-        return self.emitter.loop(b, 0, length, self.block, carried, one)
+        """Run `loop` over all segments, block by block."""
+        blocks: Index = 1 if self.walk.is_one_block else self.walk.blocks(b)
+        return self.emitter.loop(b, 0, blocks, 1, carried, lambda c, number, values: self._block(c, number, values, loop))
 
     def add(self, b: Builder, carried: list[Value], copy: int, frame: Frame) -> list[Value]:
         """The accumulators with copy number `copy` of the loop body added."""
@@ -118,52 +128,97 @@ class Accumulators:
         for part, own in zip(self.parts, groups, strict=True):
             with b.at(part.node.location):
                 x = self.read(b, part.node.operands[0], frame)
-                if frame.mask is not None and self.across:
-                    x = b.select(frame.mask, x, identity(b, part.node, frame.lanes))
-                slot = copy % part.slots
-                own[slot] = part.joined(b, own[slot], x)
+                if part.stage is not None:
+                    index, offset = self.emitter.as_value(b, frame.staged), frame.offset
+                    b.emit(REGISTRY["store"], (part.stage, index, x, *frame.masks), {"offset": offset})
+                    continue
+                self._join(b, part, own, copy, x, frame.mask if self.across else None)
         return _flat(groups)
 
     def turned(self, carried: list[Value], copies: int) -> list[Value]:
         """The accumulators rotated by `copies` copies of the body, so that the next one finds its own in front."""
         groups = self._grouped(carried, [p.slots for p in self.parts])
-        return _flat(_rotated(own, copies) for own in groups)
+        return _flat(own if p.stage is not None else _rotated(own, copies) for p, own in zip(self.parts, groups, strict=True))
 
     def finish(self, b: Builder, carried: list[Value]) -> None:
         """Hand the results to the rows."""
         for part, own in zip(self.parts, self._grouped(carried, [p.carried for p in self.parts]), strict=True):
-            dtype = element(part.node.result.type)
             with b.at(part.node.location):
                 results = own if part.is_apart else self._folded(b, part, own)
                 for row, value in zip(self.rows, results, strict=True):
-                    row.values[part.node.result] = b.convert(value, dtype=dtype) if part.is_apart else value
+                    row.values[part.node.result] = value if part.total is part.dtype else b.convert(value, dtype=part.dtype)
 
     # --- one block ----------------------------------------------------------------------------------------------------------
 
-    def _block(self, b: Builder, start: Index, count: Index, carried: list[Value], loop: Run) -> list[Value]:
-        """Run `loop` over `count` elements. Sums that are carried apart get their own accumulators, which begin at zero."""
+    def _block(self, b: Builder, number: Index, carried: list[Value], loop: Run) -> list[Value]:
+        """Walk one block. Parts that are apart get accumulators of their own, which begin at the identity."""
         states = self._grouped(carried, [p.carried for p in self.parts])
         begin = _flat(self._fresh(b, p) if p.is_apart else own for p, own in zip(self.parts, states, strict=True))
-        ended = self._grouped(loop(b, start, count, begin), [p.slots for p in self.parts])
+
+        def piece(c: Builder, place: dict[int, Index], start: Index, count: Index, values: list[Value]) -> list[Value]:
+            values = self.walk.segments(c, start, count, values, lambda d, segment, inside: self._segment(d, place, segment, inside, loop))
+            return self._staged(c, count, values)
+
+        ended = self._grouped(self.walk.pieces(b, number, begin, piece), [p.slots for p in self.parts])
         after: list[list[Value]] = []
         for part, before, own in zip(self.parts, states, ended, strict=True):
             with b.at(part.node.location):
                 if part.is_apart:
                     new = self._folded(b, part, own)
-                    after.append([b.add(x, b.convert(y, dtype=f64)) for x, y in zip(before, new, strict=True)])
-                elif isinstance(count, int) and self.across:
-                    after.append(_rotated(own, -count // self.lanes))
+                    after.append([part.joined(b, x, b.convert(y, dtype=part.total)) for x, y in zip(before, new, strict=True)])
                 else:
                     after.append(own)
         return _flat(after)
 
-    def _fresh(self, b: Builder, part: _Part) -> list[Value]:
+    def _segment(self, b: Builder, place: dict[int, Index], segment: Segment, carried: list[Value], loop: Run) -> list[Value]:
+        """One segment, after which the accumulators stand as before it."""
+        values = loop(b, place, segment, carried)
+        if not isinstance(segment.count, int) or not self.across:
+            return values
+        groups = self._grouped(values, [p.slots for p in self.parts])
+        back = -segment.count // self.lanes
+        return _flat(own if p.stage is not None else _rotated(own, back) for p, own in zip(self.parts, groups, strict=True))
+
+    def _staged(self, b: Builder, count: Index, carried: list[Value]) -> list[Value]:
+        """Add the values of a piece that were staged."""
+        parts = [p for p in self.parts if p.stage is not None]
+        if not parts:
+            return carried
+        groups = self._grouped(carried, [p.slots for p in self.parts])
+        own = _flat(group for p, group in zip(self.parts, groups, strict=True) if p.stage is not None)
+
+        def turn(c: Builder, i: Index, masks: list[Value | None], values: list[Value]) -> list[Value]:
+            inside = self._grouped(values, [p.slots for p in parts])
+            for copy, mask in enumerate(masks):
+                for part, accumulators in zip(parts, inside, strict=True):
+                    with c.at(part.node.location):
+                        assert part.stage is not None
+                        operands = (part.stage, self.emitter.as_value(c, i), *(() if mask is None else (mask,)))
+                        attrs: dict[str, Attribute] = {"type": lane_type(part.dtype, self.lanes), "offset": copy * self.lanes}
+                        x = c.emit(REGISTRY["reload"], operands, attrs)[0]
+                        self._join(c, part, accumulators, copy, x, mask)
+            return _flat(_rotated(accumulators, len(masks)) for accumulators in inside)
+
+        ended = iter(self._grouped(self.emitter.vectors(b, 0, count, self.lanes, self.most, own, turn), [p.slots for p in parts]))
+        back = -count // self.lanes if isinstance(count, int) else 0
+        return _flat(_rotated(next(ended), back) if p.stage is not None else group for p, group in zip(self.parts, groups, strict=True))
+
+    def _join(self, b: Builder, part: Part, own: list[Value], copy: int, x: Value, mask: Value | None) -> None:
+        """Add `x` to the accumulator of a copy; masked lanes count as the identity."""
+        if mask is not None:
+            x = b.select(mask, x, identity(b, part.node, self.lanes))
+        slot = copy % part.slots
+        own[slot] = part.joined(b, own[slot], x)
+
+    def _fresh(self, b: Builder, part: Part) -> list[Value]:
         return [identity(b, part.node, self.lanes)] * part.slots
 
-    def _zeros(self, b: Builder, part: _Part) -> list[Value]:
-        return [b.const(0.0, lane_type(f64, 1 if self.across else self.lanes))] * part.results
+    def _zeros(self, b: Builder, part: Part) -> list[Value]:
+        """The totals of no blocks."""
+        start = _monoid(part.node).identity(part.total)
+        return [b.const(start, lane_type(part.total, 1 if self.across else self.lanes))] * part.results
 
-    def _folded(self, b: Builder, part: _Part, values: list[Value]) -> list[Value]:
+    def _folded(self, b: Builder, part: Part, values: list[Value]) -> list[Value]:
         """Accumulators and their lanes as one number; those of rows as they are."""
         if not self.across:
             return values
@@ -195,6 +250,6 @@ def _monoid(node: Node) -> Monoid:
     return node.op.lower
 
 
-def _is_narrow(node: Node) -> bool:
-    """Whether it is a sum of float32."""
-    return _monoid(node).combine == "add" and element(node.result.type) is f32
+def has_order(node: Node) -> bool:
+    """Whether the bits of a reduction depend on its order: sums and products of floats."""
+    return _monoid(node).combine in ("add", "mul") and element(node.result.type).kind == "float"

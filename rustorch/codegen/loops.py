@@ -148,6 +148,77 @@ class LoopEmitter:
         result: Value = b.mul(self.as_value(b, x), self.as_value(b, y))
         return result
 
+    def sub(self, b: Builder, x: Index, y: Index) -> Index:
+        """x - y."""
+        if isinstance(y, int):
+            return self.add(b, x, -y)
+        if x is y:
+            return 0
+        result: Value = b.sub(self.as_value(b, x), y)
+        return result
+
+    def quotient(self, b: Builder, x: Index, y: Index) -> Index:
+        """x // y of numbers that are not negative; 0 where y is."""
+        if y == 1 and isinstance(y, int):
+            return x
+        if isinstance(x, int) and (x == 0 or isinstance(y, int)):
+            return x // y if isinstance(y, int) and y else 0
+        result: Value = b.div(self.as_value(b, x), self.as_value(b, y))
+        return result
+
+    def least(self, b: Builder, x: Index, y: Index) -> Index:
+        """The smaller of two."""
+        if isinstance(x, int) and isinstance(y, int):
+            return min(x, y)
+        result: Value = b.minimum(self.as_value(b, x), self.as_value(b, y))
+        return result
+
+    def most(self, b: Builder, x: Index, y: Index) -> Index:
+        """The larger of two."""
+        if isinstance(x, int) and isinstance(y, int):
+            return max(x, y)
+        result: Value = b.maximum(self.as_value(b, x), self.as_value(b, y))
+        return result
+
+    def vectors(
+        self,
+        b: Builder,
+        start: Index,
+        count: Index,
+        lanes: int,
+        unroll: int,
+        carried: Sequence[Value],
+        body: Callable[[Builder, Index, list[Value | None], list[Value]], Sequence[Value]],
+    ) -> list[Value]:
+        """`count` elements from `start` on: full turns of `unroll` vectors, then what is left, its last vector masked.
+
+        `body` gets the index of the turn's first element and a mask, or None, for each of its vectors.
+        """
+        turn = lanes * unroll
+        end = self.add(b, start, count)
+
+        def full(c: Builder, i: Index, values: list[Value]) -> Sequence[Value]:
+            return body(c, i, [None] * unroll, values)
+
+        def tail(c: Builder, i: Index, values: list[Value]) -> Sequence[Value]:
+            masks: list[Value | None] = []
+            if isinstance(count, int):
+                rest = count % turn
+                for u in range(-(-rest // lanes)):
+                    left = rest - u * lanes
+                    masks.append(None if left >= lanes else c.mask_below(c.const(left, i64), lanes=lanes))
+            else:
+                left_value = c.sub(self.as_value(c, end), self.as_value(c, i))
+                masks = [c.mask_below(self.as_value(c, self.add(c, left_value, -u * lanes)), lanes=lanes) for u in range(unroll)]
+            return body(c, i, masks, values)
+
+        whole: Index = count // turn * turn if isinstance(count, int) else b.and_(count, b.const(-turn, i64))
+        main = self.add(b, start, whole)
+        values = self.loop(b, start, main, turn, carried, full)
+        if isinstance(count, int) and count % turn == 0:
+            return values
+        return self.loop(b, main, end, turn, values, tail)
+
     def nest(self, b: Builder, sizes: Sequence[Size], body: Callable[[Builder, list[Index]], None], at: Sequence[Index] = ()) -> None:
         """One loop a size, outermost first, around `body`, which gets the indices; `at` are those of loops around the nest."""
         if not sizes:

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rustorch.codegen.accumulate import Accumulators, Frame
+from rustorch.codegen.accumulate import Accumulators, Frame, has_order
 from rustorch.codegen.fuse import Plan, Step, Store, is_kept
 from rustorch.codegen.loops import Index, LoopEmitter, Lowered, identity, lane_type
-from rustorch.codegen.schedule import schedule
+from rustorch.codegen.schedule import COLUMN_BLOCK, ROW_BLOCK, schedule
 from rustorch.codegen.space import Access, Iota, Space, Static
 from rustorch.codegen.target import Target
 from rustorch.codegen.views import tensor
+from rustorch.codegen.walk import Segment, Walk
 from rustorch.ir.builder import Builder
 from rustorch.ir.dims import Size
 from rustorch.ir.dtypes import i64
@@ -135,10 +136,10 @@ class KernelLowering(LoopEmitter):
     def _level(self, b: Builder, loop: int, rows: list[Frame], reductions: list[Node], stores: list[Store]) -> None:
         """One pass over the reduced axes: fills the rows with the results of `reductions`, writes `stores`."""
         across = self.vector in self.space.reduced
-        axes = sorted(self.space.reduced)
-        inner = axes[-1]
-        sizes = [self.space.shape[k] for k in axes]
-        accumulators = Accumulators(self, self.schedule, sizes, reductions, rows, across, self.read)
+        block = (ROW_BLOCK if across else COLUMN_BLOCK) if any(map(has_order, reductions)) else None
+        walk = Walk(self, self.space.shape, self.space.reduced, block)
+        accumulators = Accumulators(self, self.schedule, walk, reductions, rows, across, self.read)
+        inner = walk.axes[-1]
         wanted = [n.operands[0] for n in reductions] + [s.value for s in stores]
         order = self._needed(wanted)
         self._prepare(b, [*wanted, *(v for node in order for v in node.operands)], rows)
@@ -153,26 +154,17 @@ class KernelLowering(LoopEmitter):
                 carried = accumulators.add(c, carried, copy, frame)
             return accumulators.turned(carried, len(frames))
 
-        def innermost(c: Builder, index: dict[int, Index], carried: list[Value]) -> list[Value]:
-            def loop(d: Builder, start: Index, count: Index, values: list[Value]) -> list[Value]:
-                if across:
-                    return self._vector_loop(d, index, rows[0], start, count, values, work)
-                return self.loop(
-                    d, start, self.add(d, start, count), 1, values,
-                    lambda e, i, inside: work(e, [self._below(row, {**index, inner: i}) for row in rows], inside),
-                )  # fmt: skip
-
-            return accumulators.run(c, carried, loop)
-
-        def nest(c: Builder, remaining: list[int], index: dict[int, Index], carried: list[Value]) -> list[Value]:
-            if not remaining:
-                return innermost(c, index, carried)
-            axis = remaining[0]
+        def segment(c: Builder, place: dict[int, Index], at: Segment, carried: list[Value]) -> list[Value]:
+            index = {**rows[0].index, **place, **at.place}
+            if across:
+                behind = at.behind if accumulators.is_staged else None
+                return self._vector_loop(c, index, rows[0], at.start, at.count, carried, work, behind)
             return self.loop(
-                c, 0, self.size(self.space.shape[axis]), 1, carried, lambda d, i, values: nest(d, remaining[1:], {**index, axis: i}, values)
-            )
+                c, at.start, self.add(c, at.start, at.count), 1, carried,
+                lambda d, i, inside: work(d, [self._below(row, {**index, inner: i}) for row in rows], inside),
+            )  # fmt: skip
 
-        accumulators.finish(b, nest(b, axes[:-1], dict(rows[0].index), accumulators.start(b)))
+        accumulators.finish(b, accumulators.run(b, accumulators.start(b), segment))
 
     def _below(self, row: Frame, index: dict[int, Index]) -> Frame:
         """A frame of the reduced loops under a row whose lanes run along a kept axis."""
@@ -187,37 +179,18 @@ class KernelLowering(LoopEmitter):
         count: Index,
         carried: Sequence[Value],
         body: Callable[[Builder, list[Frame], list[Value]], Sequence[Value]],
+        behind: Index | None = None,
     ) -> list[Value]:
-        """`count` elements of the vector axis: full turns of `unroll` vectors, then what is left, its last vector masked."""
+        """`count` elements of the vector axis in frames; the first of them lies `behind` elements after the start of its piece."""
         assert self.vector is not None
-        axis, lanes, unroll = self.vector, self.schedule.lanes, self.schedule.unroll
-        turn = lanes * unroll
-        end = self.add(b, start, count)
+        axis, lanes = self.vector, self.schedule.lanes
 
-        def frames(i: Index, masks: list[Value | None]) -> list[Frame]:
-            return [Frame({**index, axis: i}, lanes, u * lanes, mask, row) for u, mask in enumerate(masks)]
+        def turn(c: Builder, i: Index, masks: list[Value | None], values: list[Value]) -> Sequence[Value]:
+            staged = self.add(c, self.sub(c, i, start), behind) if behind is not None else 0
+            frames = [Frame({**index, axis: i}, lanes, u * lanes, mask, row, staged=staged) for u, mask in enumerate(masks)]
+            return body(c, frames, values)
 
-        def full(c: Builder, i: Index, values: list[Value]) -> Sequence[Value]:
-            return body(c, frames(i, [None] * unroll), values)
-
-        def tail(c: Builder, i: Index, values: list[Value]) -> Sequence[Value]:
-            masks: list[Value | None] = []
-            if isinstance(count, int):
-                rest = count % turn
-                for u in range(-(-rest // lanes)):
-                    left = rest - u * lanes
-                    masks.append(None if left >= lanes else c.mask_below(c.const(left, i64), lanes=lanes))
-            else:
-                left_value = c.sub(self.as_value(c, end), self.as_value(c, i))
-                masks = [c.mask_below(self.as_value(c, self.add(c, left_value, -u * lanes)), lanes=lanes) for u in range(unroll)]
-            return body(c, frames(i, masks), values)
-
-        whole: Index = count // turn * turn if isinstance(count, int) else b.and_(count, b.const(-turn, i64))
-        main = self.add(b, start, whole)
-        values = self.loop(b, start, main, turn, carried, full)
-        if isinstance(count, int) and count % turn == 0:
-            return values
-        return self.loop(b, main, end, turn, values, tail)
+        return self.vectors(b, start, count, lanes, self.schedule.unroll, carried, turn)
 
     # --- the body -----------------------------------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from rustorch.codegen.target import Target
 from rustorch.ir.dims import Size
 from rustorch.ir.types import DType
 
-ROW_BLOCK, COLUMN_BLOCK = 4096, 512
-"""Sums of float32 are made in blocks of this many elements: along the lanes, on several accumulators; along another axis, on one."""
+ROW_BLOCK, COLUMN_BLOCK = 4096, 128
+"""Sums are made in blocks of this many elements: along the lanes, on several accumulators; along another axis, on one."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Schedule:
     """`lanes` elements of axis `vector_axis` (None: scalar code) at a time, `unroll` vectors a turn.
 
     Virtual lanes: element j of a run of a reduction goes to lane j mod V, where V = lanes * accumulators(dtype) depends on the
-    level and the element type only. So a sum along one axis has the same bits whatever it is fused with.
+    level and the element type only. So a sum has the same bits whatever it is fused with.
     """
 
     vector_axis: int | None
@@ -29,6 +29,11 @@ class Schedule:
         """Vector accumulators of a reduction over elements of `dtype`."""
         virtual = self.virtual_bytes * 8 // max(dtype.bits, 32)
         return max(1, virtual // self.lanes)
+
+    @property
+    def virtual_lanes(self) -> int:
+        """The most lanes that a reduction may have."""
+        return self.virtual_bytes // 4
 
     def __str__(self) -> str:
         axis = "none" if self.vector_axis is None else f"{self.vector_axis} x {self.lanes}"

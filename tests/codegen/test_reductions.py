@@ -45,7 +45,7 @@ def test_sums_of_a_million_float32(draw: str) -> None:
     assert abs(got - exact) <= 2 * EPSILON * float(np.abs(x).sum(dtype=np.float64)), "in practice roundings cancel"
 
 
-@pytest.mark.parametrize(("shape", "roundings"), [((1_000_000,), 263), ((200_000, 5), 514)])
+@pytest.mark.parametrize(("shape", "roundings"), [((1_000_000,), 263), ((200_000, 5), 130)])
 def test_equal_elements_do_not_drift(shape: tuple[int, ...], roundings: int) -> None:
     """Roundings of partial sums of equal elements all go one way. Without blocks these sums are off by 2500 to 34,000 roundings."""
     x = np.full(shape, 0.1, np.float32)
@@ -54,10 +54,10 @@ def test_equal_elements_do_not_drift(shape: tuple[int, ...], roundings: int) -> 
 
 
 def test_column_sums_of_long_columns() -> None:
-    """Along columns there is one accumulator an element, in blocks of 512: at most 512 roundings of partial sums."""
+    """Along columns there is one accumulator an element, in blocks of 128: at most 128 roundings of partial sums."""
     x = np.random.default_rng(1).uniform(0, 1, (100_000, 5)).astype(np.float32)
     exact = x.astype(np.float64).sum(axis=0)
-    assert (np.abs(one(x, "reduce_sum", (0,)) - exact) <= 514 * EPSILON * exact).all()
+    assert (np.abs(one(x, "reduce_sum", (0,)) - exact) <= 130 * EPSILON * exact).all()
 
 
 def test_sums_of_both_axes() -> None:
