@@ -8,7 +8,7 @@ from rustorch.errors import CompilerBug, GradError, compose
 from rustorch.ir.builder import Builder
 from rustorch.ir.dtypes import FLOATS
 from rustorch.ir.graph import Graph, Node, Value
-from rustorch.ir.op import Linear, Multilinear, NotDifferentiable
+from rustorch.ir.op import Linear, Multilinear, NotDifferentiable, Stated
 from rustorch.ir.printer import attribute_text
 from rustorch.ir.rewrite import expansion
 from rustorch.ir.types import element
@@ -27,9 +27,18 @@ def is_followed(node: Node, index: int) -> bool:
     if node.op.name == CUT or not carries(node.operands[index]):
         return False
     form = node.op.derivative
+    if isinstance(form, Stated):
+        return index < node.attrs["inputs"] and bool(node.regions or node.attrs.get("refusal"))
     if isinstance(form, (Linear, Multilinear)) and form.transposes:
         return not isinstance(form.transposes[index], NotDifferentiable)
     return True
+
+
+def is_led(node: Node, index: int) -> bool:
+    """Whether gradients pass from operand `index`: by the op's derivative, or led around the node by the front end."""
+    if isinstance(node.op.derivative, Stated):
+        return index < node.attrs["inputs"] and carries(node.operands[index])
+    return is_followed(node, index)
 
 
 def no_derivative(node: Node, why: str) -> GradError:

@@ -17,10 +17,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rustorch.autodiff.forms import Expansions, carries, is_followed, no_derivative, scaled
+from rustorch.autodiff.vjp import stated
 from rustorch.errors import CompilerBug
 from rustorch.ir.builder import Builder
 from rustorch.ir.graph import Graph, Node, Value
-from rustorch.ir.op import Expanded, Linear, Multilinear, NotDifferentiable, Partials, Rules, Trait, Undefined, Zero
+from rustorch.ir.op import Expanded, Linear, Multilinear, NotDifferentiable, Partials, Rules, Stated, Trait, Undefined, Zero
 from rustorch.ir.rewrite import replay_into
 
 
@@ -74,6 +75,9 @@ def _push(
         raise no_derivative(node, form.why)
     if isinstance(form, Zero):
         return [None] * len(results)
+    if isinstance(form, Stated):
+        along = [b.const(0, v) if t is None else t for t, v in zip(tangents, operands[: attrs["inputs"]], strict=False)]
+        return stated(b, node, "jvp", operands, results, along)
     if isinstance(form, Rules):
         pushed: Sequence[Value | None] = form.jvp(b, operands, tangents, results, attrs)
         return pushed

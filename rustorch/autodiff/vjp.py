@@ -27,11 +27,11 @@ from rustorch.errors import CompilerBug, GradError, compose
 from rustorch.ir.analysis import live_nodes
 from rustorch.ir.builder import Builder
 from rustorch.ir.graph import Graph, Node, Value
-from rustorch.ir.op import Expanded, Linear, Multilinear, NotDifferentiable, Partials, Rules, Trait, Undefined, Zero
+from rustorch.ir.op import Expanded, Linear, Multilinear, NotDifferentiable, Partials, Rules, Stated, Trait, Undefined, Zero
 from rustorch.ir.rewrite import replay_into
 from rustorch.ir.types import TensorType
 
-OnCotangent = Callable[[Value, Value], Value]
+OnCotangent = Callable[[Value, Value], Value | None]
 
 
 def pullback(
@@ -48,7 +48,7 @@ def pullback(
     `nodes` are the forward nodes, in order, already in `b`; the backward ones are emitted into `b`, each with the location of
     its forward node. Only paths from `wrt` to `outputs` are followed. `on_cotangent(value, cotangent)` is called once for
     every value on such a path (only for those in `watched` where given), in the order in which cotangents become complete, and
-    gives the cotangent that flows on. Values that ops of derivative zero cut off get zeros, except behind `detach`.
+    gives the cotangent that flows on (None: nothing does). Values that ops of derivative zero cut off get zeros, except behind `detach`.
     """
     for output, cotangent in zip(outputs, cotangents, strict=True):
         if cotangent is not None and cotangent.type is not output.type:
@@ -122,6 +122,31 @@ def _check_scalar(graph: Graph) -> None:
                 todo="Reduce it to one floating-point number, or give its cotangent to vjp.",
             )
         )
+
+
+def stated(
+    b: Builder, node: Node, rule: str, operands: Sequence[Value], results: Sequence[Value], moved: Sequence[Value]
+) -> Sequence[Value | None]:
+    """What a node's own region says: cotangents of its inputs ("vjp") for those of its results, or tangents the other way ("jvp").
+
+    Both are linear in what they move, so that the one without a region is the transpose of the other.
+    """
+    if node.attrs.get("refusal"):
+        raise GradError(node.attrs["refusal"])
+    regions = dict(zip(node.attrs["rules"], node.regions, strict=True))
+    region = regions.get(rule) or next(iter(regions.values()))
+    given: list[Value] = [*operands, *results]
+    if rule in regions:
+        new = replay_into(b, region, dict(zip(region.inputs, [*given, *moved], strict=True)))
+        return [new[v] for v in region.outputs]
+    free: list[Value] = []
+    for value in region.inputs[len(given) :]:
+        assert isinstance(value.type, TensorType)
+        b.forget()  # else equal zeros would be one value
+        free.append(b.reshape(b.const(0, value), shape=value.type.shape))
+    before = len(b.nodes)
+    new = replay_into(b, region, dict(zip(region.inputs, [*given, *free], strict=True)))
+    return pullback(b, b.nodes[before:], [new[v] for v in region.outputs], moved, free)
 
 
 # --- The sweep --------------------------------------------------------------------------------------------------------
@@ -255,6 +280,9 @@ class _Sweep:
     ) -> list[Value | None]:
         """The op's own rule: a cotangent per operand (None for zero, and where none is wanted)."""
         b, form, attrs = self.b, node.op.derivative, node.attrs
+        if isinstance(form, Stated):
+            given = [b.const(0, v) if ct is None else ct for ct, v in zip(cotangents, results, strict=True)]
+            return [*stated(b, node, "vjp", operands, results, given), *[None] * (len(operands) - attrs["inputs"])]
         if isinstance(form, Rules):
             return list(form.vjp(b, cotangents, operands, results, attrs))
         (cotangent,) = cotangents

@@ -80,9 +80,12 @@ def normal_form(
 
 
 def _meant(value: Value, producer: Mapping[Value, Node]) -> Value:
-    """The value behind `detach` and reshapes to the shape that it has already: what runs has no use for either."""
+    """The value behind `custom`, `detach` and reshapes to the shape that it has already: what runs has no use for either."""
     node = producer.get(value)
-    while node is not None and node.op.name in ("detach", "reshape") and node.operands[0].type is value.type:
-        value = node.operands[0]
+    while node is not None and node.op.name in ("custom", "detach", "reshape"):
+        place = node.attrs["inputs"] + node.results.index(value) if node.op.name == "custom" else 0
+        if node.operands[place].type is not value.type:
+            break
+        value = node.operands[place]
         node = producer.get(value)
     return value

@@ -34,11 +34,13 @@ class Trait(Enum):
     """The result is in the attributes."""
     GUARDED = auto()
     """Its region runs only sometimes, so nothing moves out of it."""
+    ISOLATED = auto()
+    """Its regions read nothing from around them: operands reach them as their inputs."""
     LOOP = auto()
     """Belongs to the loop dialect; never in a tensor graph."""
 
 
-# --- Derivatives: five forms, of which one must be chosen -------------------------------------------------------------
+# --- Derivatives: forms of which one must be chosen -------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -102,13 +104,18 @@ class Expanded:
 
 
 @dataclass(frozen=True)
+class Stated:
+    """The regions of the node state the derivative: see `rustorch/ops/custom.py`."""
+
+
+@dataclass(frozen=True)
 class NotDifferentiable:
     """An operand (an index, a mask) that no derivative flows to; `why` says so."""
 
     why: str
 
 
-Derivative = Partials | Linear | Multilinear | Rules | Zero | Undefined | Expanded
+Derivative = Partials | Linear | Multilinear | Rules | Zero | Undefined | Expanded | Stated
 
 
 # --- Lowering: what code generation needs to know ---------------------------------------------------------------------

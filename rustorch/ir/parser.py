@@ -20,7 +20,7 @@ from rustorch.ir.dims import Size, parse_size
 from rustorch.ir.dtypes import dtype_of
 from rustorch.ir.graph import Attribute, Graph, Node, Payload, Value
 from rustorch.ir.location import Location
-from rustorch.ir.op import REGISTRY, OpDef
+from rustorch.ir.op import REGISTRY, OpDef, Trait
 from rustorch.ir.types import BufferType, DType, TensorType, Type, VectorType, dtype_named, element
 
 _TOKEN = re.compile(
@@ -201,7 +201,7 @@ class _Parser:
         attrs = self.attributes()
         regions = []
         while self.at("("):
-            regions.append(self.region())
+            regions.append(self.isolated() if op.has(Trait.ISOLATED) else self.region())
         types: list[Type] = []
         if names:
             self.expect(":")
@@ -216,6 +216,15 @@ class _Parser:
         self.check(op, values, attrs, tuple(regions), types, word)
         results = tuple(self.define(token, type_) for token, type_ in zip(names, types, strict=True))
         nodes.append(Node(op, values, attrs, results, tuple(regions), self.location(word)))
+
+    def isolated(self) -> Graph:
+        """A region that reads nothing from around it: its literals are its own."""
+        top, literals = self.top, self.literals
+        self.top, self.literals = [], {}
+        region = self.region()
+        nodes = (*self.top, *region.nodes)
+        self.top, self.literals = top, literals
+        return Graph(region.name, region.inputs, nodes, region.outputs)
 
     def region(self) -> Graph:
         outside = dict(self.values)

@@ -36,8 +36,8 @@ def _replay_nodes(b: Builder, graph: Graph, new: dict[Value, Value], visit: Visi
 
 
 def _replay_region(b: Builder, node: Node, region: Graph, new: dict[Value, Value], visit: Visit | None) -> Graph:
-    """A region of a node again; it may read values around it."""
-    inner = b.region(guarded=node.op.has(Trait.GUARDED))
+    """A region of a node again; it may read values around it, unless the op says that it does not."""
+    inner = Builder(b.rewriter) if node.op.has(Trait.ISOLATED) else b.region(guarded=node.op.has(Trait.GUARDED))
     new.update((old, inner.input(old.type, old.hint)) for old in region.inputs)
     _replay_nodes(inner, region, new, visit)
     return inner.build([new[v] for v in region.outputs], region.name)

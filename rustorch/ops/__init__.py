@@ -1,12 +1,26 @@
 """The vocabulary: importing this package registers every op."""
 
-from rustorch.ops import constant, contraction, conversion, elementwise, indexing, logic, loop, movement, random, reduction, special
+from rustorch.ops import (
+    constant,
+    contraction,
+    conversion,
+    custom,
+    elementwise,
+    indexing,
+    logic,
+    loop,
+    movement,
+    random,
+    reduction,
+    special,
+)
 from rustorch.ops.interpret import interpret
 
 __all__ = [
     "constant",
     "contraction",
     "conversion",
+    "custom",
     "elementwise",
     "indexing",
     "interpret",

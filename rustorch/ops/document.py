@@ -20,16 +20,17 @@ from rustorch.ir.op import (
     Public,
     Rules,
     Sample,
+    Stated,
     Trait,
     Undefined,
     Zero,
 )
 from rustorch.ir.printer import to_text
 from rustorch.ir.types import DType, TensorType
-from rustorch.ops import constant, contraction, conversion, elementwise, indexing, logic, movement, random, reduction, special
+from rustorch.ops import constant, contraction, conversion, custom, elementwise, indexing, logic, movement, random, reduction, special
 from rustorch.ops.family import Array
 
-_MODULES: tuple[ModuleType, ...] = (elementwise, special, logic, conversion, reduction, movement, contraction, indexing, constant, random)
+_MODULES: tuple[ModuleType, ...] = (elementwise, special, logic, conversion, reduction, movement, contraction, indexing, constant, random, custom)
 
 
 def page() -> str:
@@ -82,6 +83,8 @@ def _derivative(op: OpDef) -> str:
         return "partial derivatives."
     if isinstance(form, Rules):
         return "rules for both directions."
+    if isinstance(form, Stated):
+        return "stated by the node's regions."
     without = sorted({t.why for t in form.transposes if isinstance(t, NotDifferentiable)})
     kind = "linear in each operand" if isinstance(form, Multilinear) else "linear"
     assert isinstance(form, (Linear, Multilinear))
