@@ -89,4 +89,4 @@ def test_numbers() -> None:
     page = PAGE.read_text(encoding="utf-8")
     sentences = " ".join(page.split())
     assert f"in blocks of {ROW_BLOCK} elements on at least 16 accumulators, column sums in blocks of {COLUMN_BLOCK}" in sentences
-    assert len(page.splitlines()) <= 150
+    assert len(page.splitlines()) <= 170
