@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from rustorch.codegen.views import tensor
+from rustorch.codegen.views import View, tensor
 from rustorch.ir.builder import Builder
 from rustorch.ir.dims import Size, product
 from rustorch.ir.graph import Graph, Node, Value
@@ -56,6 +56,18 @@ def grouped_strides(shape: tuple[Size, ...], strides: tuple[Size, ...], groups: 
     batch, free, contract = found
     assert batch is not None and free is not None and contract is not None
     return batch, free, contract
+
+
+def kernel_strides(seen: View, node: Node) -> tuple[Size, Size, Size, Size] | None:
+    """Strides of a convolution's kernel over groups, features, channels and taps, or None where it has to be copied.
+
+    The taps are walked with one stride, and so are channels and taps together unless the sum runs over the taps alone.
+    """
+    shape = tensor(node.operands[1]).shape
+    strides = seen.strided(len(shape))[1]
+    first = 3 if node.attrs["features_first"] else 2
+    tap = group_stride(shape, strides, tuple(range(first, len(shape))))
+    return None if tap is None else (*strides[:3], tap)  # type: ignore[return-value]
 
 
 def product_sizes(node: Node) -> tuple[Size, Size, Size, Size]:

@@ -52,7 +52,19 @@ class ProductCall:
     work: Size
 
 
-Call = KernelCall | ProductCall
+@dataclass(frozen=True)
+class ConvolutionCall:
+    """A convolution through the shared one: its table of sizes (see `convolution.FIELDS`), and image, kernel and result in memory."""
+
+    symbol: str
+    features_first: bool
+    table: tuple[Size, ...]
+    operands: tuple[tuple[Value, Size], ...]
+    """Image, kernel, result: memory, and offset in elements."""
+    work: Size
+
+
+Call = KernelCall | ProductCall | ConvolutionCall
 
 
 class DriverEmitter:
@@ -69,6 +81,9 @@ class DriverEmitter:
 
     def run(self, calls: Sequence[Call]) -> str:
         """The driver that makes `calls`."""
+        longest = max((len(call.table) for call in calls if isinstance(call, ConvolutionCall)), default=0)
+        if longest:
+            self.lines.append(f"  %table = alloca [{longest} x i64], align 8")
         if self.flag is not None:
             self.lines.append(f"  store i32 0, ptr {self._arena(self.flag)}, align 4")
         for value, place in self.plan.places.items():  # pointers first: they dominate every block
@@ -76,6 +91,8 @@ class DriverEmitter:
         for call in calls:
             if isinstance(call, KernelCall):
                 self._kernel(call)
+            elif isinstance(call, ConvolutionCall):
+                self._convolution(call)
             else:
                 self._product(call)
         code = "0"
@@ -135,6 +152,12 @@ class DriverEmitter:
         arguments += [f"i64 {self._dims[name]}" for name in call.dims]
         self.lines.append(f"  call void @{call.symbol}({', '.join(arguments)})")
 
+    def _convolution(self, call: ConvolutionCall) -> None:
+        for k, size in enumerate(call.table):
+            self.lines.append(f"  store i64 {self.size(size)}, ptr {self._emit(f'getelementptr i64, ptr %table, i64 {k}')}")
+        places = ", ".join(f"ptr {self._element(value, self.size(offset))}" for value, offset in call.operands)
+        self.lines.append(f"  call void @{call.symbol}(i64 {int(call.features_first)}, ptr %table, {places}, ptr {self._arena(call.work)})")
+
     def _product(self, call: ProductCall) -> None:
         if call.count == 1:
             self._one_product(call, "0")
@@ -164,8 +187,11 @@ class DriverEmitter:
         where = self.size(matrix.offset)
         if batch != "0" and matrix.batch != 0:
             where = self._emit(f"add i64 {where}, {self._emit(f'mul i64 {batch}, {self.size(matrix.batch)}')}")
-        pointer = self._pointer(matrix.value)
+        return self._element(matrix.value, where)
+
+    def _element(self, value: Value, where: str) -> str:
+        pointer = self._pointer(value)
         if where == "0":
             return pointer
-        size = element(matrix.value.type).itemsize
+        size = element(value.type).itemsize
         return self._emit(f"getelementptr i8, ptr {pointer}, i64 {self._emit(f'mul i64 {where}, {size}')}")

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from rustorch.codegen.contraction import grouped_strides, operand_axes
+from rustorch.codegen.contraction import grouped_strides, kernel_strides, operand_axes
 from rustorch.codegen.views import View, follows, is_virtual, real_axes, tensor, view
 from rustorch.ir.analysis import live_nodes, producers
 from rustorch.ir.dims import Size
@@ -28,7 +28,8 @@ MAX_NODES = 160
 CANDIDATES = 4
 """Kernels of the same space that horizontal fusion looks at."""
 
-_OWN_STEP = {"dot_general": "product", "scatter_add": "scatter", "scatter": "scatter", "concat": "concat", "pad": "pad", "reshape": "alias"}
+_OWN_STEP = {"dot_general": "product", "scatter_add": "scatter", "scatter": "scatter", "concat": "concat", "pad": "pad", "reshape": "alias",
+             "conv_general": "convolution"}  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -164,6 +165,9 @@ class _Fuser:
         if name == "dot_general":
             for k, operand in enumerate(node.operands):
                 self._require(operand, _product_reads(self.plan, node, k))
+        elif name == "conv_general":
+            self._require(node.operands[0], True)
+            self._require(node.operands[1], kernel_strides(self.plan.view(node.operands[1]), node) is not None)
         elif name == "reshape" and not is_virtual(node):
             operand = node.operands[0]
             self._require(operand, self.plan.view(operand).is_contiguous(tensor(operand).shape))

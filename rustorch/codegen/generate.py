@@ -10,8 +10,9 @@ import numpy as np
 
 from rustorch.artifact import ArgSpec, Artifact
 from rustorch.codegen.assemble import assemble, assembly
-from rustorch.codegen.contraction import grouped_strides, operand_axes, order_products, product_sizes
-from rustorch.codegen.emit_driver import Call, DriverEmitter, KernelCall, MatrixOperand, ProductCall
+from rustorch.codegen.contraction import grouped_strides, kernel_strides, operand_axes, order_products, product_sizes
+from rustorch.codegen.convolution import conv_declaration, conv_fields, conv_symbol, conv_work
+from rustorch.codegen.emit_driver import Call, ConvolutionCall, DriverEmitter, KernelCall, MatrixOperand, ProductCall
 from rustorch.codegen.emit_llvm import emit_kernel
 from rustorch.codegen.expand import expand_math
 from rustorch.codegen.fuse import Plan, Step, fuse
@@ -41,7 +42,9 @@ class Generated:
     memory: MemoryPlan
     kernels: list[Lowered] = field(default_factory=list)
     products: tuple[str, ...] = ()
-    """Element types whose matrix product the driver calls."""
+    """Element types whose matrix product the driver calls, or its convolutions."""
+    convolutions: tuple[str, ...] = ()
+    """Element types whose convolution the driver calls."""
     llvm: str = ""
     calls: list[Call] = field(default_factory=list)
     dims: tuple[str, ...] = ()
@@ -57,7 +60,10 @@ class Generated:
             dims=self.dims,
             work_bytes=self.work_bytes,
             level=self.target.level,
-            requires=tuple(gemm_symbol(d, self.target) for d in self.products),
+            requires=(
+                *(gemm_symbol(d, self.target) for d in self.products),
+                *(conv_symbol(d, self.target) for d in self.convolutions),
+            ),
             kernels=len(self.kernels),
             checks=self.checks,
         )
@@ -103,6 +109,7 @@ class _Generator:
         self.text: list[str] = []
         self.declarations: dict[str, str] = {}
         self.products: dict[str, None] = {}
+        self.convolutions: dict[str, None] = {}
         self.constants: dict[Value, None] = {}
 
     def run(self) -> Generated:
@@ -111,7 +118,7 @@ class _Generator:
         for value in self.graph.inputs:
             dims += [name for name in tensor(value).symbols() if name not in dims]
         lowered = [(step, self._lowered(step)) for step in self.plan.steps]
-        prepared = [(step, low) for step, low in lowered if low is not None or step.kind == "product"]
+        prepared = [(step, low) for step, low in lowered if low is not None or step.kind in ("product", "convolution")]
         uses = [self._use(step, low) for step, low in prepared]
         flagged = any(low is not None and low.flagged for _, low in prepared)
         memory, scratch = plan_memory(self.graph, self.plan.outputs, self.constants, uses)
@@ -123,11 +130,14 @@ class _Generator:
         driver = DriverEmitter(self.symbol, dims, memory, len(self.graph.inputs), flag).run(calls)
         for dtype in self.products:
             self.declarations[gemm_symbol(dtype, self.target)] = gemm_declaration(dtype, self.target)
+        for dtype in self.convolutions:
+            self.declarations[conv_symbol(dtype, self.target)] = conv_declaration(dtype, self.target)
         constants = [_constant_text(f"{self.symbol}.c{k}", self._payload(v)) for k, v in enumerate(self.constants)]
         llvm = "\n".join([*constants, *self.text, driver, *sorted(self.declarations.values()), ""])
         return Generated(
-            self.graph, self.target, self.symbol, self.plan, memory, self.kernels, tuple(self.products), llvm, calls, tuple(dims), flagged
-        )
+            self.graph, self.target, self.symbol, self.plan, memory, self.kernels, tuple(self.products), tuple(self.convolutions), llvm,
+            calls, tuple(dims), flagged,
+        )  # fmt: skip
 
     # --- steps --------------------------------------------------------------------------------------------------------------
 
@@ -140,7 +150,7 @@ class _Generator:
         elif step.kind == "scatter":
             lowered = lower_scatter(self.plan, step, name)
         else:
-            if step.kind == "product":
+            if step.kind in ("product", "convolution"):
                 self._note_constants(self.plan.view(v).base for v in step.nodes[0].operands)
             return None
         self._note_constants(lowered.memory)
@@ -165,14 +175,19 @@ class _Generator:
             return Use(lowered.memory, scratch)
         (node,) = step.nodes
         touched = [self.plan.root(self.plan.view(v).base) for v in node.operands]
-        return Use((*touched, self.plan.root(node.result)), (self._product_work(node),))
+        return Use((*touched, self.plan.root(node.result)), (self._work(step),))
 
-    def _product_work(self, node: Node) -> int:
+    def _work(self, step: Step) -> Size:
+        (node,) = step.nodes
+        if step.kind == "convolution":
+            return conv_work(*self._convolution_table(node)).total
         _, *sizes = product_sizes(node)
         rows, columns, depth = (size if isinstance(size, int) else UNBOUNDED for size in sizes)
         return gemm_work_bytes(rows, columns, depth, tensor(node.result).dtype.short, self.target)
 
     def _call(self, step: Step, lowered: Lowered | None, scratch: list[Size]) -> Call:
+        if step.kind == "convolution":
+            return self._convolution(step.nodes[0], scratch[0])
         if lowered is None:
             return self._product(step.nodes[0], scratch[0])
         graph = expand_math(lowered.graph, self.target)
@@ -182,6 +197,22 @@ class _Generator:
             symbol = self.symbols[text] = f"{self.symbol}.{lowered.graph.name}"
             self.text.append(text.replace("@@@", f"@{symbol}", 1))
         return KernelCall(symbol, lowered.memory, tuple(scratch), lowered.dims, lowered.flagged)
+
+    def _convolution_table(self, node: Node) -> tuple[dict[str, Size], bool, str, Target]:
+        image, kernel = (self.plan.view(v) for v in node.operands)
+        walked = kernel_strides(kernel, node)
+        assert walked is not None, "fusion put kernels of convolutions into memory that they can be read from"
+        fields = conv_fields(node, image.strided(tensor(node.operands[0]).rank)[1], walked, self.target)
+        return fields, bool(node.attrs["features_first"]), tensor(node.result).dtype.short, self.target
+
+    def _convolution(self, node: Node, work: Size) -> ConvolutionCall:
+        fields, features_first, dtype, target = self._convolution_table(node)
+        self.products[dtype] = self.convolutions[dtype] = None
+        table = (*fields.values(), *conv_work(fields, features_first, dtype, target).starts)
+        seen = [(v, self.plan.view(v)) for v in node.operands]
+        operands = [(self.plan.root(at.base), at.strided(tensor(v).rank)[0]) for v, at in seen]
+        result = (self.plan.root(node.result), 0)
+        return ConvolutionCall(conv_symbol(dtype, target), features_first, table, (*operands, result), work)
 
     def _product(self, node: Node, work: Size) -> ProductCall:
         dtype = tensor(node.result).dtype.short

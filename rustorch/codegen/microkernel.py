@@ -309,10 +309,10 @@ class TileWriter(Writer):
         return pieces[0]
 
 
-def block_depth(w: Writer, shape: Tiling) -> str:
-    """Length of the blocks of `%k`, at least 1: equal but for the last, and none above `block_k`."""
-    blocks = w.div(w.add("%k", shape.block_k - 1), shape.block_k)
-    return w.div(w.sub(w.add("%k", blocks), 1), blocks)
+def block_depth(w: Writer, shape: Tiling, k: str = "%k") -> str:
+    """Length of the blocks of `k`, at least 1: equal but for the last, and none above `block_k`."""
+    blocks = w.div(w.add(k, shape.block_k - 1), shape.block_k)
+    return w.div(w.sub(w.add(k, blocks), 1), blocks)
 
 
 def declarations(shape: Tiling) -> str:

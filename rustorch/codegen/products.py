@@ -69,14 +69,14 @@ def _chunk_row(shape: Tiling) -> int:
     return _CHUNK * shape.size + _PAD
 
 
-def _scratch_bytes(shape: Tiling) -> int:
+def scratch_bytes(shape: Tiling) -> int:
     """One register tile, through which unmasked levels write edges."""
     return shape.rows[0] * shape.columns * shape.size
 
 
 def _blocks_offset(shape: Tiling) -> int:
     """Workspace before the blocks: the scratch tile, then a transposed narrow product or one block's sums of a vector product."""
-    return _scratch_bytes(shape) + max(shape.columns * _chunk_row(shape), SPAN * shape.size)
+    return scratch_bytes(shape) + max(shape.columns * _chunk_row(shape), SPAN * shape.size)
 
 
 def gemm_text(dtype: str, target: Target) -> str:
@@ -348,7 +348,7 @@ def _driver_text(shape: Tiling, symbol: str) -> str:
 
         w.do(f"call void @{symbol}.matvec(i64 %k, i64 {pick('%n', '%m')}, ptr {pick('%a', '%b', 'ptr')}, i64 {pick(a_col, b_row)}, "
              f"ptr {pick('%b', '%a', 'ptr')}, i64 {pick(b_row, a_col)}, i64 {pick(b_col, a_row)}, "
-             f"ptr %c, i64 {pick(size, c_row)}, i64 %accumulate, ptr {w.at('%work', _scratch_bytes(shape))})")
+             f"ptr %c, i64 {pick(size, c_row)}, i64 %accumulate, ptr {w.at('%work', scratch_bytes(shape))})")
 
     def matrix() -> None:
         # Vector products per step of k with vectors along n, and with vectors along m, where A may have to be transposed as well.
@@ -366,7 +366,7 @@ def _driver_text(shape: Tiling, symbol: str) -> str:
         return w.div(w.add(count, lanes - 1), lanes)
 
     def transposed() -> None:
-        d, d_row = w.at("%work", _scratch_bytes(shape)), _chunk_row(shape)
+        d, d_row = w.at("%work", scratch_bytes(shape)), _chunk_row(shape)
 
         def chunk(i: str, _: Values) -> None:
             count = w.least(w.sub("%m", i), _CHUNK)

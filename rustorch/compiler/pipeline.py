@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 from rustorch.artifact import EntryPlan, Layout, Signature
 from rustorch.codegen.assemble import assemble
+from rustorch.codegen.convolution import conv_symbol, conv_text
 from rustorch.codegen.emit_entry import emit_entry
 from rustorch.codegen.generate import Generated, generate, merge_modules
 from rustorch.codegen.products import gemm_symbol, gemm_text
@@ -122,7 +123,7 @@ def _native(graph: Graph, symbol: str, times: dict[str, float]) -> Executable:
     generated_at = time.perf_counter()
     artifact = generated.artifact()
     assembled_at = time.perf_counter()
-    executable = Executable(artifact, load(artifact.object, [artifact.symbol], imports(generated.products, goal)))
+    executable = Executable(artifact, load(artifact.object, [artifact.symbol], imports(generated, goal)))
     times |= {"codegen": generated_at - start, "assemble": assembled_at - generated_at, "load": time.perf_counter() - assembled_at}
     return executable
 
@@ -135,10 +136,17 @@ def generate_code(graph: Graph, symbol: str, goal: Target) -> Generated:
         raise CompilerBug(compose(f"code generation failed on @{graph.name}: {error!r}", dumped(graph))) from error
 
 
-def imports(products: Sequence[str], goal: Target) -> Mapping[str, int]:
-    """Addresses of the shared matrix products, each compiled once per process."""
+def imports(generated: Generated, goal: Target) -> Mapping[str, int]:
+    """Addresses of the shared matrix products and convolutions, each compiled once per process."""
     found: dict[str, int] = {}
-    for dtype in products:
+    for dtype in generated.convolutions:  # these first: they bring the product that they are made of
+        symbols = [conv_symbol(dtype, goal), gemm_symbol(dtype, goal)]
+        if symbols[0] not in _products:
+            code = load(assemble(merge_modules([gemm_text(dtype, goal), conv_text(dtype, goal)]), goal), symbols)
+            _products[symbols[0]] = code
+            _products.setdefault(symbols[1], code)
+        found[symbols[0]] = _products[symbols[0]].address(symbols[0])
+    for dtype in generated.products:
         symbol = gemm_symbol(dtype, goal)
         if symbol not in _products:
             _products[symbol] = load(assemble(gemm_text(dtype, goal), goal), [symbol])
@@ -164,5 +172,7 @@ def native_target(isa: str = "") -> Target:
 def one_object(parts: Sequence[Generated], texts: Sequence[str], goal: Target) -> bytes:
     """One object of several graphs' code, the matrix products that they call, and more functions as LLVM text."""
     products = dict.fromkeys(dtype for part in parts for dtype in part.products)
-    modules = [*(part.llvm for part in parts), *(gemm_text(dtype, goal) for dtype in products), *texts]
+    convolutions = dict.fromkeys(dtype for part in parts for dtype in part.convolutions)
+    shared = [*(gemm_text(dtype, goal) for dtype in products), *(conv_text(dtype, goal) for dtype in convolutions)]
+    modules = [*(part.llvm for part in parts), *shared, *texts]
     return assemble(merge_modules(modules), goal)

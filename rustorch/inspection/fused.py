@@ -18,7 +18,7 @@ from rustorch.ir.dims import Dim, Size
 from rustorch.ir.graph import Graph, Node, Value
 from rustorch.ir.printer import to_text
 
-_PREFIX = {"product": "p", "concat": "c", "pad": "c", "alias": "a"}
+_PREFIX = {"product": "p", "convolution": "p", "concat": "c", "pad": "c", "alias": "a"}
 _KERNELS = ("kernel", "fill", "scatter")
 """Kinds of step that are a loop graph of their own."""
 

@@ -27,10 +27,25 @@ from rustorch.ir.op import (
 )
 from rustorch.ir.printer import to_text
 from rustorch.ir.types import DType, TensorType
-from rustorch.ops import constant, contraction, conversion, custom, elementwise, indexing, logic, movement, random, reduction, special
+from rustorch.ops import (
+    constant,
+    contraction,
+    conversion,
+    convolution,
+    custom,
+    elementwise,
+    indexing,
+    logic,
+    movement,
+    random,
+    reduction,
+    special,
+)
 from rustorch.ops.family import Array
 
-_MODULES: tuple[ModuleType, ...] = (elementwise, special, logic, conversion, reduction, movement, contraction, indexing, constant, random, custom)
+_MODULES: tuple[ModuleType, ...] = (
+    elementwise, special, logic, conversion, reduction, movement, contraction, convolution, indexing, constant, random, custom,
+)  # fmt: skip
 
 
 def page() -> str:

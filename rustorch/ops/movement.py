@@ -238,13 +238,13 @@ def _slice_transpose(b: Builder, ct: Value, x: Value, starts: Shape, limits: Sha
     rank = len(strides)
     for axis, stride in enumerate(strides):
         if stride > 1:
-            ct = _spaced(b, ct, axis, stride, limits[axis] - starts[axis])
+            ct = spaced(b, ct, axis, stride, limits[axis] - starts[axis])
     high = tuple(size - limit for size, limit in zip(shape_of(x), limits, strict=True))
     padded: Value = b.pad(ct, low=starts, high=high, value=_zero_like(ct)) if rank else ct
     return padded
 
 
-def _spaced(b: Builder, x: Value, axis: int, stride: int, extent: Size) -> Value:
+def spaced(b: Builder, x: Value, axis: int, stride: int, extent: Size) -> Value:
     """`stride - 1` zeros behind each element along an axis, then cut or filled to `extent`."""
     shape = shape_of(x)
     rank = len(shape)
