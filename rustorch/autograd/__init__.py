@@ -8,7 +8,8 @@ from rustorch.frontend import backward as _backward
 from rustorch.frontend import transforms as _transforms
 from rustorch.frontend.backward import backward
 from rustorch.frontend.gradcheck import GradcheckError, gradcheck, gradgradcheck
-from rustorch.frontend.hooks import AccumulateGrad, Node, RemovableHandle
+from rustorch.frontend.graph import AccumulateGrad, Node
+from rustorch.frontend.hooks import RemovableHandle
 from rustorch.frontend.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from rustorch.frontend.structure import watch
 from rustorch.frontend.tensor import Tensor, Variable

@@ -34,7 +34,7 @@ class Extra:
     are those that look into this tensor.
     """
 
-    __slots__ = ("version", "exposed", "shared", "base", "derive", "scatter", "views", "hooks", "after", "retains", "name", "label")
+    __slots__ = ("version", "exposed", "shared", "base", "derive", "scatter", "views", "hooks", "after", "node", "retains", "name", "label")
 
     def __init__(self) -> None:
         self.version = 0
@@ -47,6 +47,8 @@ class Extra:
         self.hooks: dict[int, Callable[[Any], Any]] = {}
         self.after: dict[int, Callable[[Any], Any]] = {}
         """Hooks that run after accumulation into a leaf."""
+        self.node: Any = None
+        """What is attached to the accumulation into a leaf (`Observers`)."""
         self.retains = False
         self.name: str | None = None
         self.label = ""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from rustorch.errors import ArgumentError, DTypeError, GradError, ShapeError, compose
-from rustorch.frontend import backward, elementwise, hooks
+from rustorch.frontend import backward, elementwise, graph, hooks
 from rustorch.frontend.base import TensorBase, concrete
 from rustorch.frontend.creation import check_can_require
 from rustorch.frontend.state import local
@@ -55,7 +55,7 @@ class Differentiable(TensorBase):
     @property
     def output_nr(self) -> int:
         """Which result of its operation it is."""
-        return 0
+        return graph.output_nr(self)
 
     @property
     def grad(self) -> Any:
@@ -111,7 +111,7 @@ class Differentiable(TensorBase):
     @property
     def grad_fn(self) -> Any:
         """The operation that computed it, or None for a leaf."""
-        return hooks.grad_fn(self)
+        return graph.grad_fn(self)
 
     def backward(
         self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
@@ -130,6 +130,15 @@ class Differentiable(TensorBase):
     def retain_grad(self) -> None:
         """Let `backward` leave the gradient of this computed tensor in `.grad`."""
         hooks.retain_grad(self)
+
+    @property
+    def _hooked(self) -> tuple[int, ...]:
+        """Which hooks the tensor has as a leaf: functions that were traced with it depend on them."""
+        extra = self._extra
+        if extra is None:
+            return ()
+        node = () if extra.node is None else (*extra.node.before, *extra.node.after)
+        return (*extra.hooks, *extra.after, *node)
 
     @property
     def _version(self) -> int:

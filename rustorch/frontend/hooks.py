@@ -1,30 +1,47 @@
-"""Hooks on tensors, `retain_grad`, and what `grad_fn` tells of the graph."""
+"""Hooks: functions that a backward pass calls with gradients, on tensors and on the operations behind them.
+
+What a hook does with rustorch operations is recorded like anything else, so it is fused with the gradients around it. The order,
+at an operation: hooks of the results; `retain_grad`; pre-hooks of the operation; the operation; its post-hooks. At a leaf: hooks
+of the tensor; pre-hooks of `AccumulateGrad`; accumulation; post-accumulate hooks; post-hooks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any
 
-from rustorch.errors import GradError, compose
+from rustorch.errors import ArgumentError, GradError, ShapeError, compose
 from rustorch.frontend.base import TensorBase
+from rustorch.frontend.modes import set_mode
+from rustorch.frontend.segment import Origin
+from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import is_leaf
+from rustorch.frontend.structure import changed
 
-Hook = Callable[[Any], Any]
+Hook = Callable[..., Any]
 _ids = count()
 
 
 class RemovableHandle:
     """Takes a hook away again: by `remove()`, or at the end of a `with` block."""
 
-    def __init__(self, hooks: dict[int, Hook], hook: Hook) -> None:
-        self.id = next(_ids)
-        self._hooks = hooks
+    def __init__(self, hooks: dict[int, Any], hook: Any, notice: Callable[[], None] | None = None, first: bool = False) -> None:
+        self.id, self._hooks, self._notice = next(_ids), hooks, notice
+        others = dict(hooks) if first else {}
+        if first:
+            hooks.clear()
         hooks[self.id] = hook
+        hooks.update(others)
+        if notice is not None:
+            notice()
 
     def remove(self) -> None:
         """Take the hook away; a second call does nothing."""
-        self._hooks.pop(self.id, None)
+        if self._hooks.pop(self.id, None) is not None and self._notice is not None:
+            self._notice()
 
     def __enter__(self) -> RemovableHandle:
         return self
@@ -33,7 +50,23 @@ class RemovableHandle:
         self.remove()
 
 
-def place_of(x: TensorBase) -> tuple[Any, int]:
+class Observers:
+    """What is attached to one operation, or to the accumulation into one leaf."""
+
+    def __init__(self) -> None:
+        self.before: dict[int, Hook] = {}
+        """Pre-hooks: `hook(grad_outputs)`."""
+        self.after: dict[int, Hook] = {}
+        """Post-hooks: `hook(grad_inputs, grad_outputs)`."""
+        self.metadata: dict[Any, Any] = {}
+        self.shown: weakref.ref[Any] | None = None
+        """The node that stands for the operation, while somebody holds it."""
+
+
+# --- Registration -----------------------------------------------------------------------------------------------------
+
+
+def place_of(x: TensorBase) -> Origin:
     """The segment, and the number in it, of a tensor with a history."""
     return x._origin or (x._segment, x._number)
 
@@ -41,9 +74,15 @@ def place_of(x: TensorBase) -> tuple[Any, int]:
 def register_hook(input: TensorBase, hook: Hook) -> RemovableHandle:
     """Call `hook(gradient)` whenever the gradient at the tensor is complete; what it returns, if not None, goes on instead."""
     if not input._requires_grad:
-        raise GradError("cannot register a hook on a tensor that doesn't require gradient")
+        raise GradError(
+            compose(
+                "cannot register a hook on a tensor that doesn't require gradient",
+                todo="Set requires_grad=True on the leaves that it is computed from, before they are used.",
+            )
+        )
+    defaults.hooked = True
     if is_leaf(input):
-        return RemovableHandle(input._more().hooks, hook)
+        return RemovableHandle(input._more().hooks, hook, changed)
     segment, number = place_of(input)
     return RemovableHandle(segment.hooks.setdefault(number, {}), hook)
 
@@ -51,10 +90,22 @@ def register_hook(input: TensorBase, hook: Hook) -> RemovableHandle:
 def register_post_accumulate_grad_hook(input: TensorBase, hook: Hook) -> RemovableHandle:
     """Call `hook(tensor)` whenever `backward` has added to the `.grad` of a leaf."""
     if not input._requires_grad:
-        raise GradError("cannot register a hook on a tensor that doesn't require gradient")
+        raise GradError(
+            compose(
+                "cannot register a hook on a tensor that doesn't require gradient",
+                todo="Set requires_grad=True on the tensor first.",
+            )
+        )
     if not is_leaf(input):
-        raise GradError("post accumulate grad hooks cannot be registered on non-leaf tensors")
-    return RemovableHandle(input._more().after, hook)
+        raise GradError(
+            compose(
+                "post accumulate grad hooks cannot be registered on non-leaf tensors",
+                "gradients accumulate in leaves only",
+                todo="Use register_hook, which sees the gradient of any tensor.",
+            )
+        )
+    defaults.hooked = True
+    return RemovableHandle(input._more().after, hook, changed)
 
 
 def retain_grad(input: TensorBase) -> None:
@@ -63,69 +114,148 @@ def retain_grad(input: TensorBase) -> None:
         raise GradError(compose("can't retain_grad on Tensor that has requires_grad=False"))
     if is_leaf(input):
         return
-    segment, number = place_of(input)
-    segment.retained[number] = input
+    defaults.hooked = True
     input._more().retains = True
+    segment, number = place_of(input)
+    segment.retained[number] = weakref.ref(input)
 
 
-class Node:
-    """The operation behind a tensor, as `grad_fn` shows it."""
+class MultiHandle:
+    """Takes the hooks of several tensors away together."""
 
-    def __init__(self, segment: Any, number: int) -> None:
-        self._segment, self._number = segment, number
+    def __init__(self, handles: Sequence[RemovableHandle]) -> None:
+        self.handles = tuple(handles)
 
-    def name(self) -> str:
-        """The operation's name, such as `MulBackward0`."""
-        operation, _ = self._segment.operation_of(self._number)
-        words = operation.name.replace(".", "_").split("_")
-        return "".join(w[:1].upper() + w[1:] for w in words) + "Backward0"
+    def remove(self) -> None:
+        """Take the hooks away."""
+        for handle in self.handles:
+            handle.remove()
 
-    @property
-    def next_functions(self) -> tuple[tuple[Any, int], ...]:
-        """The nodes that gradients go on to, each with the number of the result that they come in at."""
-        operation, key = self._segment.operation_of(self._number)
-        return tuple((node_at(self._segment, n), 0) for n in operation.operands(key))
+    def __enter__(self) -> MultiHandle:
+        return self
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Node) and (self._segment, self._number) == (other._segment, other._number)
-
-    def __hash__(self) -> int:
-        return hash((id(self._segment), self._number))
-
-    def __repr__(self) -> str:
-        return f"<{self.name()} object at {hex(id(self._segment) + self._number)}>"
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
 
 
-class AccumulateGrad:
-    """Where gradients end: at the leaf `variable`."""
+def register_multi_grad_hook(tensors: Sequence[TensorBase], fn: Hook, *, mode: str = "all") -> MultiHandle:
+    """Call `fn` once in a backward pass that reaches some of the tensors.
 
-    def __init__(self, variable: TensorBase) -> None:
-        self.variable = variable
-        self.next_functions: tuple[()] = ()
+    With mode "all", `fn(gradients)` is called when the last of those gradients that the pass computes is there; the list has None
+    for the others. With mode "any", `fn(gradient)` is called with the first one. What it returns is ignored.
+    """
+    if mode not in ("all", "any"):
+        raise ArgumentError(f"Expects mode to be one of ('all', 'any') but got {mode}")
+    for x in tensors:
+        if not x._requires_grad:
+            raise AssertionError("Expected gradient function to be set")
+    lock = threading.Lock()
+    calls: weakref.WeakKeyDictionary[Any, list[Any]] = weakref.WeakKeyDictionary()
+    """By pass: the gradients so far, None for those that are missing, and last how many are to come."""
 
-    def name(self) -> str:
-        """The class's name, as PyTorch's."""
-        return "AccumulateGrad"
+    def seen(place: int, gradient: Any) -> None:
+        walk = local.walk
+        with lock:
+            found = calls.get(walk)
+            if found is None:
+                waiting = sum(walk.will_reach(x) for x in tensors) if mode == "all" else 1
+                found = calls[walk] = [*[None] * len(tensors), waiting]
+            found[place] = gradient
+            found[-1] -= 1
+            waiting = found[-1]
+        if waiting == 0:
+            fn(gradient if mode == "any" else found[:-1])
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, AccumulateGrad) and self.variable is other.variable
+    def hook_of(place: int) -> Hook:
+        return lambda gradient: seen(place, gradient)
 
-    def __hash__(self) -> int:
-        return id(self.variable)
-
-
-def node_at(segment: Any, number: int) -> Any:
-    """The node of a value of a segment; None where no gradient goes."""
-    source = segment.sources.get(number)
-    if source is not None:
-        tensor, origin = source
-        return AccumulateGrad(tensor) if origin is None else node_at(*origin)
-    operation, _ = segment.operation_of(number)
-    return None if operation.name in ("input", "number") else Node(segment, number)
+    return MultiHandle([register_hook(x, hook_of(i)) for i, x in enumerate(tensors)])
 
 
-def grad_fn(input: TensorBase) -> Any:
-    """The operation that computed the tensor, or None for a leaf."""
-    if not input._requires_grad or is_leaf(input):
-        return None
-    return Node(*place_of(input))
+# --- Calls ------------------------------------------------------------------------------------------------------------
+
+
+def name_of(hook: Hook) -> str:
+    """The hook's name, as errors have it."""
+    return str(getattr(hook, "__name__", type(hook).__name__))
+
+
+def checked(hook: Hook, gradient: Any, answer: Any) -> Any:
+    """A hook's answer in the place of a gradient, refused where its kind, size or element type is another."""
+    if not isinstance(answer, TensorBase):
+        raise ArgumentError(f"expected Variable, but hook returned '{type(answer).__name__}'")
+    if gradient is None:
+        return answer
+    if answer._type.dtype is not gradient._type.dtype:
+        was, got = gradient._type.dtype.name, answer._type.dtype.name
+        raise ShapeError(f"hook '{name_of(hook)}' has changed the type of value (was {was} got {got})")
+    if answer._type.shape != gradient._type.shape:
+        raise ShapeError(
+            compose(
+                f"hook '{name_of(hook)}' has changed the size of value",
+                f"the gradient has shape {list(gradient._type.shape)}, the hook returned {list(answer._type.shape)}",
+            )
+        )
+    return answer
+
+
+def call_tensor_hooks(hooks: Iterable[Hook], gradient: Any, create: bool) -> Any:
+    """The gradient after all hooks of a tensor: each may answer with another one. A gradient that is not defined is None."""
+    hooks = list(hooks)
+    if not hooks:
+        return gradient
+    with Called(create):
+        for hook in hooks:
+            answer = hook(gradient)
+            if answer is not None:
+                gradient = checked(hook, gradient, answer)
+    return gradient
+
+
+def call_node_hooks(hooks: Iterable[Hook], gradients: tuple[Any, ...], others: tuple[Any, ...], create: bool) -> tuple[Any, ...]:
+    """The gradients after hooks of an operation, which are called with them and with `others`, and may answer with a tuple."""
+    hooks = list(hooks)
+    if not hooks:
+        return gradients
+    with Called(create):
+        for hook in hooks:
+            answer = hook(gradients, *others)
+            if answer is None:
+                continue
+            if not isinstance(answer, tuple):
+                raise ArgumentError(f"expected tuple, but hook returned '{type(answer).__name__}'")
+            if len(answer) != len(gradients):
+                raise ShapeError(
+                    f"hook '{name_of(hook)}' has returned an incorrect number of values (got {len(answer)}, but expected {len(gradients)})"
+                )
+            gradients = tuple(None if new is None else checked(hook, old, new) for old, new in zip(gradients, answer, strict=True))
+    return gradients
+
+
+def call_accumulate_hooks(x: TensorBase, hooks: Iterable[Hook], create: bool) -> None:
+    """Call the hooks that run after accumulation into a leaf."""
+    hooks = list(hooks)
+    if not hooks:
+        return
+    with Called(create):
+        for hook in hooks:
+            answer = hook(x)
+            if answer is not None:
+                raise ArgumentError(f"post accumulate grad hooks should return None, but hook returned '{type(answer).__name__}'")
+
+
+class Called:
+    """The gradient mode while hooks run: off, unless the gradients are to be differentiable."""
+
+    def __init__(self, create: bool) -> None:
+        self.create = create
+
+    def __enter__(self) -> None:
+        self.before = local.grad
+        set_mode(self.create)
+
+    def __exit__(self, *exception: object) -> None:
+        set_mode(self.before)
+
+
+__all__ = ["Hook", "Observers", "RemovableHandle"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from rustorch.autodiff.vjp import pullback
 from rustorch.errors import GradError, compose
@@ -25,8 +25,9 @@ class Pull(Primitive):
     """Cotangents, from roots to other values of one segment.
 
     Its key: numbers of the roots; of their cotangents (None for one); of the values whose cotangent is wanted; pairs of values
-    and the cotangents that replace what would flow into them; whether the results are differentiable. There is a result for each
-    wanted value that a path leads to; the remark says for which, and which values' history was used (as bits).
+    and the cotangents that replace what would flow into them (None: nothing flows on); whether the results are differentiable.
+    There is a result for each wanted value that a path leads to; the remark says for which, and which values' history was used
+    (as bits).
     """
 
     name = "backward"
@@ -42,7 +43,7 @@ class Pull(Primitive):
 
     def operands(self, key: Key) -> list[int]:
         _, roots, given, _, replaced, _ = key
-        return [*roots, *(n for n in given if n is not None), *(n for _, n in replaced)]
+        return [*roots, *(n for n in given if n is not None), *(n for _, n in replaced if n is not None)]
 
     def require(self, building: Building, key: Key, results: Sequence[Value]) -> list[bool]:
         if not key[5]:
@@ -75,12 +76,12 @@ class Call(Primitive):
 PULL = Pull()
 
 
-def _values(building: Building, replaced: Sequence[tuple[int, int]]) -> dict[Value, Value]:
-    return {building.values((n,))[0]: building.values((ct,))[0] for n, ct in replaced}
+def _values(building: Building, replaced: Sequence[tuple[int, int | None]]) -> dict[Value, Value | None]:
+    return {building.values((n,))[0]: None if ct is None else building.values((ct,))[0] for n, ct in replaced}
 
 
 def pulled(
-    building: Building, roots: Sequence[int], given: Sequence[Value | None], wanted: Sequence[int], replaced: Mapping[Value, Value]
+    building: Building, roots: Sequence[int], given: Sequence[Value | None], wanted: Sequence[int], replaced: Mapping[Value, Value | None]
 ) -> list[Value | None]:
     """Emit the backward nodes; a cotangent for each wanted value that a path leads to."""
     b = building.b
@@ -105,22 +106,32 @@ def pull_segment(
     roots, places = tuple(seeds), tuple(dict.fromkeys(wanted))
     if segment is now:
         given = tuple(None if ct is None else now.number_of(ct) for ct in seeds.values())
-        pairs = tuple((n, now.number_of(ct)) for n, ct in replaced.items())
+        pairs = tuple((n, None if ct is None else now.number_of(ct)) for n, ct in replaced.items())
         results = now.record_key(PULL, (PULL, roots, given, places, pairs, create))
         found, bits = now.remark() if results else (now.remark() or ((), 0))
     else:
         results, found, bits = _pull_closed(segment, seeds, places, replaced, create)
-    if segment.freed & bits:
-        raise GradError(
-            compose(
-                "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). "
-                "Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True "
-                "if you need to backward through the graph a second time or if you need to access saved tensors after calling backward."
-            )
-        )
+    check_history(segment, bits)
     if not retain:
         segment.free(bits)
     return {places[i]: ct for i, ct in zip(found, results, strict=True)}
+
+
+def check_history(segment: Any, bits: int) -> None:
+    """Refuse to go where an earlier pass has given up what is needed."""
+    if segment.freed & bits:
+        refuse_freed()
+
+
+def refuse_freed() -> NoReturn:
+    """Say that an earlier pass has given up what is needed."""
+    raise GradError(
+        compose(
+            "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). "
+            "Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True "
+            "if you need to backward through the graph a second time or if you need to access saved tensors after calling backward."
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -141,21 +152,22 @@ def _pull_closed(
     if segment.freed == ALL:
         return [], (), ALL
     kept = {} if create else segment.residuals  # a second derivative goes through all of the forward pass
-    key = (tuple(seeds), tuple(ct is None for ct in seeds.values()), wanted, tuple(replaced), tuple(kept))
+    ends = tuple((n, ct is None) for n, ct in replaced.items())
+    key = (tuple(seeds), tuple(ct is None for ct in seeds.values()), wanted, ends, tuple(kept))
     memo = segment.at.memo
     known = memo.get(key)
     if known is None:
         known = memo[key] = _closed_backward(segment, seeds, wanted, replaced, tuple(kept), create)
     if segment.freed & known.bits:
         return [], (), known.bits
-    cotangents = [ct for ct in seeds.values() if ct is not None] + list(replaced.values())
+    cotangents = [ct for ct in seeds.values() if ct is not None] + [ct for ct in replaced.values() if ct is not None]
     residuals = list(kept.values())
     now = local.segment
     count, rest = len(segment.arrays), len(segment.arrays) + len(residuals)
     numbers = []
     for i in known.used:
         if i < count:
-            numbers.append(_again(now, segment, i))
+            numbers.append(again(now, segment, i))
         elif i < rest:
             numbers.append(now.number_of(from_array(residuals[i - count])))
         else:
@@ -173,7 +185,8 @@ def _closed_backward(
     inputs, forward = list(b.inputs), len(b.nodes)
     residuals = [b.nodes[node].results[i] for node, i in kept]
     given = [None if ct is None else b.input(building.values((n,))[0].type, "ct") for n, ct in seeds.items()]
-    pairs = {building.values((n,))[0]: b.input(building.values((n,))[0].type, "ct") for n in replaced}
+    values = {n: building.values((n,))[0] for n in replaced}
+    pairs = {values[n]: None if ct is None else b.input(values[n].type, "ct") for n, ct in replaced.items()}
     bits = used_history(building, tuple(seeds), wanted)
     found = pulled(building, tuple(seeds), given, wanted, pairs)
     outputs = [ct for ct in found if ct is not None]
@@ -207,7 +220,7 @@ def read_residuals(nodes: Sequence[Node], forward: int, outputs: Sequence[Value]
     return tuple(sorted(found))
 
 
-def _again(now: Segment, segment: Recorder, index: int) -> int:
+def again(now: Segment, segment: Recorder, index: int) -> int:
     """The number, in the segment that is open now, of what was input `index` of a closed one."""
     x, array = segment.leaves[index], segment.arrays[index]
     if x is not None and x._array is array and (x._segment is None or x._segment is now or not now.writes_memory):

@@ -307,6 +307,8 @@ class Recorder(Segment):
         self.sources.clear()
         self.hooks.clear()
         self.retained.clear()
+        self.nodes.clear()
+        self.packed.clear()
 
     def compute(self) -> list[int]:
         """Compute the values that are held and not computed yet; gives the numbers of all that are held."""

@@ -7,6 +7,7 @@ operation needs to be emitted into a graph, so a program is a list of keys, and 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -188,8 +189,12 @@ class Segment:
         """Numbers at which gradients leave, the tensors that they belong to, and where those came from, for the ones with a history."""
         self.hooks: dict[int, dict[int, Callable[[Any], Any]]] = {}
         """Hooks on values recorded here, by number."""
-        self.retained: dict[int, TensorBase] = {}
+        self.retained: dict[int, weakref.ref[TensorBase]] = {}
         """Tensors recorded here that ask for their gradient, by number."""
+        self.nodes: dict[int, Any] = {}
+        """What is attached to operations (`Observers`), by the number of their first result."""
+        self.packed: dict[int, Any] = {}
+        """What saved-tensor hooks made of the values that an operation's derivative reads, by the number of its first result."""
         self.freed = 0
         """Bits of the numbers whose history was given up by `backward`."""
         self.mode = True

@@ -19,6 +19,12 @@ class State(threading.local):
     """Where operations are recorded: a recorder's segment, or a trace while a function is traced. Made on first use."""
     grad: bool = True
     """Whether operations are recorded for differentiation."""
+    transforms: int = 0
+    """How many transforms of functions (`func.grad`, `vmap` …) are running, one inside another."""
+    walk: Any = None
+    """The backward pass that is running."""
+    packing: tuple[Any, ...] = ()
+    """Hooks on saved tensors, the innermost last."""
 
     def __getattr__(self, name: str) -> Any:
         if name != "segment":
@@ -42,6 +48,8 @@ class Defaults:
     dtype: DType = f32
     epoch = np.zeros(1, np.int64)
     """Grows when something changes that compiled entries do not look at."""
+    hooked = False
+    """Whether any tensor or operation was ever given a hook; until then backward passes need not look for them."""
 
 
 defaults = Defaults()

@@ -348,6 +348,8 @@ def _leaked(trace: Trace, arguments: int) -> list[TensorBase]:
     trace.sources.clear()
     trace.retained.clear()
     trace.hooks.clear()
+    trace.nodes.clear()
+    trace.packed.clear()
     for number in range(arguments):
         trace.values[number] = GONE
     found = trace.alive()

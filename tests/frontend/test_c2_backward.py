@@ -159,7 +159,7 @@ def test_c2_19_inputs(door: Door) -> None:
 
     alone, x, w, h = door(program, leaf(2.0), leaf(3.0))
     assert alone
-    assert (x.tolist(), w.tolist(), h.tolist()) == ([36.0], [48.0], [12.0])
+    assert (x.tolist(), w.tolist(), h.tolist()) == ([36.0], [48.0], [24.0])
     with pytest.raises(RuntimeError, match=r"^`inputs` argument to `backward\(\)` cannot be empty\."):
         door(lambda x: x.sum().backward(inputs=[]), leaf(1.0))
 

@@ -1,0 +1,245 @@
+"""Gradients through one recorded operation by itself, and the values that it saves for them.
+
+A backward pass sees whole graphs. Where a single operation is looked at (its post-hooks, its saved values, hooks that pack and
+unpack those) its derivative is a small graph of its own, a `Flow`: saved operands and results, and cotangents of the results in,
+a gradient for each operand out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from rustorch.autodiff.forms import carries
+from rustorch.autodiff.vjp import pullback
+from rustorch.errors import Unsupported, compose
+from rustorch.frontend.course import Spot, operation_at
+from rustorch.frontend.operation import Operation
+from rustorch.frontend.program import normal_form
+from rustorch.frontend.pull import Call, again, refuse_freed
+from rustorch.frontend.recorder import ALL
+from rustorch.frontend.segment import Building, Key, Primitive, Scalar, Track, tensor_type, value_of
+from rustorch.frontend.state import local
+from rustorch.frontend.trace import Trace
+from rustorch.frontend.trie import NUMBER
+from rustorch.ir.graph import Graph, Node, Value
+from rustorch.ir.types import TensorType
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is known of a value without its elements."""
+
+    type: TensorType
+    grad: bool
+    number: Any = None
+    """The type of the Python number that it is."""
+
+    @property
+    def is_float(self) -> bool:
+        """Whether gradients exist for it."""
+        return self.type.dtype.kind == "float"
+
+
+def kinds(segment: Any) -> list[Kind]:
+    """The kind of each value of a segment."""
+    if isinstance(segment, Trace):
+        b = segment.building
+        return [
+            Kind(tensor_type(value_of(x)), flag, x.kind if isinstance(x, Scalar) else None) for x, flag in zip(b.ir, b.grads, strict=True)
+        ]
+    memo = segment.at.memo
+    known: list[Kind] | None = memo.get("kinds")
+    if known is None:
+        known = memo["kinds"] = [
+            Kind(type_, flag, step.key[1] if step.operation is NUMBER else None)
+            for step in segment.at.path()
+            for type_, flag in zip(step.types, step.flags, strict=True)
+        ]
+    return known
+
+
+def renumbered(operation: Primitive, key: Key) -> Key:
+    """The key with its operands numbered from 0 on, each place by itself."""
+    numbers = count()
+    if isinstance(operation, Operation):
+        parts = list(key)
+        for i in operation.positions:
+            part = key[i]
+            if type(part) is int:
+                parts[i] = next(numbers)
+            elif part and not isinstance(part[0], type):
+                parts[i] = tuple(next(numbers) for _ in part)
+        return tuple(parts)
+    if isinstance(operation, Track):
+        return operation, 0
+    if isinstance(operation, Call):
+        return operation, key[1], *range(len(key) - 2)
+    raise Unsupported(
+        compose(
+            f"hooks on a node of {operation.name}, which is an operation of a backward pass",
+            todo="Put a hook on the tensor instead: register_hook.",
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The derivative of one operation."""
+
+    saved: tuple[tuple[str, int], ...]
+    """What it reads of the forward pass: operands and results, each by its place."""
+    call: Call
+    """From what is saved, and the cotangents, to the gradients."""
+    given: tuple[int, ...]
+    """The results whose cotangents it reads."""
+    gives: tuple[int, ...]
+    """The operands whose gradients it gives."""
+
+
+_flows: dict[Any, Flow] = {}
+
+
+def flow_of(operation: Primitive, key: Key, operands: Sequence[Kind], given: tuple[bool, ...]) -> Flow:
+    """The derivative of an operation for operands of some kinds, from the cotangents of those results that are `given`."""
+    alone = renumbered(operation, key)
+    name = (alone, tuple(operands), given)
+    known = _flows.get(name)
+    if known is None:
+        if len(_flows) > 10_000:
+            _flows.clear()
+        known = _flows[name] = _made(operation, alone, operands, given)
+    return known
+
+
+def _made(operation: Primitive, key: Key, operands: Sequence[Kind], given: tuple[bool, ...]) -> Flow:
+    building = Building()
+    b = building.b
+    inputs: list[Value] = []
+    for kind in operands:
+        value = b.input(kind.type)
+        inputs.append(value)
+        building.ir.append(value if kind.number is None else Scalar(value, kind.number))
+        building.grads.append(kind.grad)
+        building.places.append(0)
+    results = list(operation.build(building, key))
+    forward = tuple(b.nodes)
+    places = [i for i, (v, wanted) in enumerate(zip(results, given, strict=True)) if wanted and carries(v)]
+    cotangents = {i: b.input(tensor_type(results[i]), "ct") for i in places}
+    asked = [i for i, kind in enumerate(operands) if kind.grad and kind.is_float]
+    found = pullback(b, forward, results, [cotangents.get(i) for i in range(len(results))], [inputs[i] for i in asked])
+    gives = tuple(i for i, flow in zip(asked, found, strict=True) if flow is not None)
+    outputs = [flow for flow in found if flow is not None]
+    read = _read(b.nodes[len(forward) :], outputs)
+    ends: dict[Value, tuple[str, int]] = {v: ("operand", i) for i, v in enumerate(inputs)}
+    for i, v in enumerate(results):
+        if v in read:
+            ends.setdefault(v, ("result", i))
+    nodes = _between(b.nodes, outputs, ends)
+    used = {v for node in nodes for v in node.operands} | set(outputs)
+    saved = [v for v in ends if v in used]
+    every = (*saved, *cotangents.values())
+    graph = Graph(f"{operation.name}_backward", every, tuple(nodes), tuple(outputs))
+    return Flow(tuple(ends[v] for v in saved), Call(graph, graph.name), tuple(places), gives)
+
+
+def _read(nodes: Sequence[Node], outputs: Sequence[Value]) -> set[Value]:
+    """What the nodes, and those that want the outputs, read."""
+    needed = set(outputs)
+    for node in reversed(nodes):
+        if any(v in needed for v in node.results):
+            needed.update(node.operands)
+    return needed
+
+
+def _between(nodes: Sequence[Node], outputs: Sequence[Value], ends: dict[Value, Any]) -> list[Node]:
+    """The nodes that lead from `ends` to `outputs`."""
+    needed = {v for v in outputs if v not in ends}
+    found: list[Node] = []
+    for node in reversed(nodes):
+        if any(v in needed for v in node.results):
+            found.append(node)
+            needed.update(v for v in node.operands if v not in ends)
+    return found[::-1]
+
+
+# --- Values of a segment, later ---------------------------------------------------------------------------------------
+
+
+def recall(segment: Any, numbers: tuple[int, ...], create: bool) -> list[int]:
+    """Numbers, in the segment that is open now, of values of a segment; those of a closed one are computed again."""
+    now = local.segment
+    if segment is now or not numbers:
+        return list(numbers)
+    if segment.freed == ALL:
+        refuse_freed()
+    memo = segment.at.memo
+    known = memo.get(("recall", numbers))
+    if known is None:
+        b = segment.building().b
+        outputs = tuple(segment.building().values(numbers))
+        graph, used, places = normal_form(b.inputs, b.nodes, outputs, "recall")
+        passed = tuple(dict.fromkeys(i for computed, i in places if not computed and i not in used))
+        whole = Graph("recall", (*graph.inputs, *(b.inputs[i] for i in passed)), graph.nodes, outputs)
+        known = memo["recall", numbers] = Call(whole, "recall"), (*used, *passed)
+    call, used = known
+    found = now.record_key(call, (call, create, *[again(now, segment, i) for i in used]))
+    return [x._number for x in found]
+
+
+def saved_places(segment: Any, place: Spot, flow: Flow) -> tuple[int, ...]:
+    """The numbers of what an operation saves."""
+    operands = place.operation.operands(place.key)
+    return tuple(operands[i] if what == "operand" else place.first + i for what, i in flow.saved)
+
+
+def slots(place: Spot, known: Sequence[Kind]) -> list[int | None]:
+    """Which operands gradients of an operation go to, in order: each by its place, and None for a Python number in a tensor's place."""
+    operation, key = place.operation, place.key
+    if isinstance(operation, Operation) and operation.name in ("add", "sub", "mul", "div"):
+        places = count()
+        return [next(places) if type(key[i]) is int else None for i in operation.positions]
+    return [i for i, n in enumerate(operation.operands(key)) if known[n].is_float]
+
+
+# --- Through one operation --------------------------------------------------------------------------------------------
+
+
+def flow_through(
+    segment: Any, first: int, outputs: Sequence[Any], packed: Packed | None, create: bool
+) -> list[tuple[int | None, Any]]:
+    """The gradients that go on from an operation: for each operand its number (None: a Python number) and the gradient, or None."""
+    place = operation_at(segment, first)
+    known = kinds(segment)
+    operands = place.operation.operands(place.key)
+    targets = [None if i is None else operands[i] for i in slots(place, known)]
+    given = tuple(ct is not None for ct in outputs)
+    if not any(given):
+        return [(n, None) for n in targets]
+    flow = flow_of(place.operation, place.key, [known[n] for n in operands], given)
+    now = local.segment
+    if packed is not None:
+        values = [now.number_of(x) for x in packed.unpacked(flow, segment, place, create)]
+        now = local.segment
+    else:
+        values = recall(segment, saved_places(segment, place, flow), create)
+    key = (flow.call, create, *values, *[now.number_of(outputs[i]) for i in flow.given])
+    found = now.record_key(flow.call, key) if flow.gives else []
+    flows = dict(zip(flow.gives, found, strict=True))
+    return [(None, None) if i is None else (operands[i], flows.get(i)) for i in slots(place, known)]
+
+
+# --- Hooks on saved values --------------------------------------------------------------------------------------------
+
+
+class Packed:
+    """What saved-tensor hooks made of the values that an operation saves."""
+
+    def __init__(self, flow: Flow, entries: list[Any], unpack: Callable[[Any], Any], shown: tuple[tuple[bool, ...], ...]) -> None:
+        self.flow, self.entries, self.unpack, self.shown = flow, entries, unpack, shown
+
+    def free(self) -> None:
+        """Let go of what was packed."""
+        self.entries = []
