@@ -5,13 +5,37 @@ An `Artifact` is pure data. Its one native entry has a C signature that never ch
     int32_t SYMBOL(const int64_t *dims, void *const *args, void *work, const void *executor);
 
 `dims` holds the values of the symbolic dimensions in the order of `Artifact.dims`; `args` the addresses of the inputs and
-then of the outputs, each C-contiguous; `work` a 64-byte aligned workspace of `work_bytes`; `executor` is null or the
-caller's executor. It returns 0, or the number of the check that failed.
+then of the outputs, each C-contiguous; `work` a 64-byte aligned workspace of `work_bytes`; `executor` is null, then everything
+runs on the calling thread, or the caller's executor (`EXECUTOR`). The results are the same, bit for bit. It returns 0, or the
+number of the check that failed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+
+EXECUTOR = {"size": 0, "parallel_for": 8, "context": 16, "isa_cap": 24}
+"""Byte offsets in an executor: u32 size of the record, function, its first argument, u32 (unused).
+
+    void parallel_for(void *context, int64_t n, void (*body)(void *argument, int64_t low, int64_t high), void *argument)
+
+calls `body` until every task 0 .. n-1 has been in one of its ranges, on any threads, and returns when all calls have.
+"""
+
+MOST_THREADS = 256
+WORKER_BYTES = 64
+"""Of the record of one worker: the pool's address and the worker's number."""
+POOL = {
+    **EXECUTOR,
+    # Each counter that threads meet at has a cache line of its own.
+    "generation": 64, "members": 128, "next": 192, "sleepers": 256,
+    "busy": 320, "alive": 324, "wanted": 328,
+    "body": 384, "argument": 392, "tasks": 400, "grain": 408,
+    "create": 448, "detach": 456, "syscall": 464,
+    "workers": 512,
+}  # fmt: skip
+"""Byte offsets in the record of the worker pool, which begins with the executor that names it (`codegen/emit_pool.py`)."""
+POOL_BYTES = POOL["workers"] + MOST_THREADS * WORKER_BYTES
 
 
 @dataclass(frozen=True)
@@ -41,6 +65,8 @@ class Artifact:
     """Symbols of shared microkernels that must be loaded first."""
     kernels: int = 0
     """Number of fused kernels behind the entry."""
+    is_parallel: bool = False
+    """Whether it has loops for an executor."""
     checks: tuple[str, ...] = ()
     """Message of check number k (the entry returns k + 1)."""
     stages: dict[str, str] = field(default_factory=dict, compare=False)

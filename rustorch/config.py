@@ -21,6 +21,9 @@ class Config:
     log: str = ""
     """Comma-separated topics written to standard error: `compile`, `recompiles`, `segments`."""
 
+    num_threads: int = 0
+    """Threads of parallel loops; 0: as many as there are processors for this process."""
+
     def logs(self, topic: str) -> bool:
         """Whether `topic` is written to the log."""
         return topic in self.log.split(",")
@@ -35,6 +38,8 @@ def read_environment() -> Config:
     flags.isa = os.environ.get("RUSTORCH_ISA", "host")
     flags.dump = os.environ.get("RUSTORCH_DUMP", "")
     flags.log = os.environ.get("RUSTORCH_LOG", "")
+    threads = os.environ.get("RUSTORCH_NUM_THREADS", "").strip()
+    flags.num_threads = int(threads) if threads.isascii() and threads.isdigit() else 0
     return flags
 
 
