@@ -81,6 +81,7 @@ from rustorch.nn import (
     BatchNorm2d,
     BCELoss,
     BCEWithLogitsLoss,
+    Conv2d,
     CrossEntropyLoss,
     Dropout,
     Embedding,
@@ -99,8 +100,8 @@ from rustorch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 
 __all__ = [
     "__version__", "Adagrad", "Adam", "AdamW", "aot", "arange", "as_tensor", "autograd", "BatchNorm1d", "BatchNorm2d", "BCELoss",
-    "BCEWithLogitsLoss", "bernoulli", "bool", "changed", "CrossEntropyLoss", "default_generator", "device", "double", "Dropout", "dtype",
-    "Embedding", "empty", "empty_like", "enable_grad", "explain", "eye", "f32", "f64", "finfo", "Flatten", "float", "float32", "float64",
+    "BCEWithLogitsLoss", "bernoulli", "bool", "changed", "Conv2d", "CrossEntropyLoss", "default_generator", "device", "double", "Dropout",
+    "dtype", "Embedding", "empty", "empty_like", "enable_grad", "explain", "eye", "f32", "f64", "finfo", "Flatten", "float", "float32", "float64",
     "from_numpy", "full", "full_like", "func", "functional", "Generator", "get_default_dtype", "get_rng_state", "grad", "hessian", "i32",
     "i64", "iinfo", "initial_seed", "inspect", "int", "int32", "int64", "is_grad_enabled", "jacfwd", "jacrev", "jit", "jvp", "L1Loss",
     "LayerNorm", "Linear", "linspace", "logspace", "long", "manual_seed", "Module", "MSELoss", "NLLLoss", "nn", "no_grad", "normal",
