@@ -75,7 +75,7 @@ from rustorch.version import VERSION as __version__
 
 # isort: split
 # What follows is written with the names above, like any user's program.
-from rustorch import aot, autograd, func, functional, nn, optim, testing
+from rustorch import aot, autograd, debug, func, functional, nn, optim, testing
 from rustorch.nn import (
     BatchNorm1d,
     BatchNorm2d,
@@ -100,14 +100,15 @@ from rustorch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 
 __all__ = [
     "__version__", "Adagrad", "Adam", "AdamW", "aot", "arange", "as_tensor", "autograd", "BatchNorm1d", "BatchNorm2d", "BCELoss",
-    "BCEWithLogitsLoss", "bernoulli", "bool", "changed", "Conv2d", "CrossEntropyLoss", "default_generator", "device", "double", "Dropout",
-    "dtype", "Embedding", "empty", "empty_like", "enable_grad", "explain", "eye", "f32", "f64", "finfo", "Flatten", "float", "float32", "float64",
-    "from_numpy", "full", "full_like", "func", "functional", "Generator", "get_default_dtype", "get_rng_state", "grad", "hessian", "i32",
-    "i64", "iinfo", "initial_seed", "inspect", "int", "int32", "int64", "is_grad_enabled", "jacfwd", "jacrev", "jit", "jvp", "L1Loss",
-    "LayerNorm", "Linear", "linspace", "logspace", "long", "manual_seed", "Module", "MSELoss", "NLLLoss", "nn", "no_grad", "normal",
-    "ones", "ones_like", "optim", "Parameter", "promote_types", "rand", "rand_like", "randint", "randn", "randn_like", "randperm", "ReLU",
-    "result_type", "RMSprop", "seed", "Sequential", "set_default_dtype", "set_grad_enabled", "set_rng_state", "SGD", "Size", "sync",
-    "Tensor", "tensor", "testing", "tril", "triu", "value_and_grad", "Variable", "vjp", "vmap", "watch", "zeros", "zeros_like",
+    "BCEWithLogitsLoss", "bernoulli", "bool", "changed", "Conv2d", "CrossEntropyLoss", "debug", "default_generator", "device", "double",
+    "Dropout", "dtype", "Embedding", "empty", "empty_like", "enable_grad", "explain", "eye", "f32", "f64", "finfo", "Flatten", "float",
+    "float32", "float64", "from_numpy", "full", "full_like", "func", "functional", "Generator", "get_default_dtype", "get_rng_state",
+    "grad", "hessian", "i32", "i64", "iinfo", "initial_seed", "inspect", "int", "int32", "int64", "is_grad_enabled", "jacfwd", "jacrev",
+    "jit", "jvp", "L1Loss", "LayerNorm", "Linear", "linspace", "logspace", "long", "manual_seed", "Module", "MSELoss", "NLLLoss", "nn",
+    "no_grad", "normal", "ones", "ones_like", "optim", "Parameter", "promote_types", "rand", "rand_like", "randint", "randn", "randn_like",
+    "randperm", "ReLU", "result_type", "RMSprop", "seed", "Sequential", "set_default_dtype", "set_grad_enabled", "set_rng_state", "SGD",
+    "Size", "sync", "Tensor", "tensor", "testing", "tril", "triu", "value_and_grad", "Variable", "vjp", "vmap", "watch", "zeros",
+    "zeros_like",
 ]  # fmt: skip
 __all__.extend(_functions.__all__)
 __all__.extend(_generated.__all__)

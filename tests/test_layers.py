@@ -23,7 +23,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "rustorch"
 OPEN = {"errors", "config", "version"}
-DOORS = {"autograd", "func", "linalg", "testing", "functional", "nn", "optim"}
+DOORS = {"autograd", "func", "debug", "linalg", "testing", "functional", "nn", "optim"}
 PUBLIC = {"rustorch"} | DOORS
 
 
@@ -67,6 +67,7 @@ ROOMS = {
     "optim": row("rustorch functional autograd", "numpy"),
     "autograd": row("rustorch functional frontend autodiff", "numpy"),
     "func": row("rustorch functional frontend autodiff", "numpy"),
+    "debug": row("frontend"),
     "linalg": row("rustorch functional frontend autodiff", "numpy"),
     "testing": row("rustorch functional frontend autodiff autograd func", "numpy"),
     # L7: export and inspection; what reads an exported package needs no compiler

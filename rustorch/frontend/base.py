@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable
+from enum import Enum, auto
 from sys import getrefcount
 from typing import Any, Protocol
 
@@ -26,15 +27,30 @@ class Owner(Protocol):
         """Make the tensor concrete, or raise the user's error where that cannot be."""
 
 
+class Link(Enum):
+    """What a view shares with its base besides the elements."""
+
+    VIEW = auto()
+    """The history: a write to it is a write to the base."""
+    DETACHED = auto()
+    """The count of writes (`detach`)."""
+    DATA = auto()
+    """Nothing (`.data`)."""
+
+
 class Extra:
     """What few tensors have: made when first needed.
 
-    `version` counts writes. `exposed`: memory that is shared with numpy. `shared`: memory that other tensors look into too.
-    `base` and `derive` are a view's tensor and how to get the view from it; `scatter` puts a new view into the base. `views`
-    are those that look into this tensor.
+    `version` counts writes, of all that share a tensor's elements together: at the tensor that they are views of. `exposed`: memory
+    that is shared with numpy. `shared`: memory that other tensors look into too. `base` and `derive` are a view's tensor and how to get
+    the view from it; `scatter` puts a new view into the base; a view without them is *plain*: numpy made it, and the memory alone ties
+    it to its base. `views` are those that look into this tensor, `plain` the plain ones. `link` says what a view shares with its base.
     """
 
-    __slots__ = ("version", "exposed", "shared", "base", "derive", "scatter", "views", "hooks", "after", "node", "retains", "name", "label")
+    __slots__ = (
+        "version", "exposed", "shared", "base", "derive", "scatter", "views", "plain", "link", "hooks", "after", "node", "retains",
+        "name", "label",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.version = 0
@@ -44,6 +60,8 @@ class Extra:
         self.derive: Callable[[Any], Any] | None = None
         self.scatter: Callable[[Any, Any], Any] | None = None
         self.views: list[weakref.ref[TensorBase]] = []
+        self.plain: list[weakref.ref[TensorBase]] = []
+        self.link = Link.VIEW
         self.hooks: dict[int, Callable[[Any], Any]] = {}
         self.after: dict[int, Callable[[Any], Any]] = {}
         """Hooks that run after accumulation into a leaf."""

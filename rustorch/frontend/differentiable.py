@@ -8,10 +8,10 @@ from typing import Any, Self
 
 from rustorch.errors import ArgumentError, DTypeError, GradError, ShapeError, compose
 from rustorch.frontend import backward, elementwise, graph, hooks
-from rustorch.frontend.base import TensorBase, concrete
+from rustorch.frontend.base import Link, TensorBase, concrete
 from rustorch.frontend.creation import check_can_require
 from rustorch.frontend.state import local
-from rustorch.frontend.storage import become_leaf, is_leaf, link, take, title
+from rustorch.frontend.storage import become_leaf, is_leaf, link, root_of, take, title, version_of
 
 
 class Differentiable(TensorBase):
@@ -142,22 +142,25 @@ class Differentiable(TensorBase):
 
     @property
     def _version(self) -> int:
-        return 0 if self._extra is None else self._extra.version
+        return version_of(self)
 
     @property
     def _base(self) -> Any:
-        extra = self._extra
-        return None if extra is None else extra.base
+        root = root_of(self, Link.VIEW)
+        return None if root is self else root
 
     @property
     def data(self) -> Any:
-        """The tensor without its history: writing to it writes to the tensor, and no gradient sees that."""
-        return self.detach()
+        """The tensor without its history: writing to it writes to the tensor, and neither gradients nor `_version` see that."""
+        strict = local.strict_data
+        return link(_detached(self), self, _detached, _written_through_data if strict else _over, Link.DATA)
 
     @data.setter
     def data(self, value: Any) -> None:
         if not isinstance(value, TensorBase):
             raise ArgumentError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        if local.strict_data:
+            _written_through_data(self, value)
         wanted, leaf = self._requires_grad, is_leaf(self)
         take(self, _detached(value))
         if wanted and leaf:
@@ -165,8 +168,7 @@ class Differentiable(TensorBase):
 
     def detach(self) -> Any:
         """The tensor as a constant of differentiation; it shares the elements."""
-        view = _detached(self)
-        return link(view, self, _detached, lambda base, value: value)
+        return link(_detached(self), self, _detached, _over, Link.DETACHED)
 
     def detach_(self) -> Self:
         """Forget the history; gives the tensor."""
@@ -174,6 +176,24 @@ class Differentiable(TensorBase):
             take(self, _detached(self))
         self._requires_grad = False
         return self
+
+
+def _over(base: TensorBase, value: Any) -> Any:
+    """The base after a write to all of it."""
+    return value
+
+
+def _written_through_data(base: TensorBase, value: Any) -> Any:
+    """As `_over`, under `rustorch.debug.strict_data()`."""
+    if base._requires_grad and local.segment.mode:
+        raise GradError(
+            compose(
+                "a Variable that requires grad is being written through .data",
+                "no gradient would know of it: what was recorded goes on with the old elements",
+                todo="Write to the tensor itself under rustorch.no_grad(), or leave rustorch.debug.strict_data() out.",
+            )
+        )
+    return value
 
 
 def _detached(x: TensorBase) -> Any:

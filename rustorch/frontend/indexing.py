@@ -10,12 +10,24 @@ import numpy as np
 from rustorch.errors import ArgumentError, DimensionError, ShapeError, compose
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.elementwise import recorded
-from rustorch.frontend.emission import Builder, Shape, Value, axis_of, broadcast, broadcast_to, convert, dtype_of, operation, reshape, shape_of
+from rustorch.frontend.emission import (
+    Builder,
+    Shape,
+    Value,
+    axis_of,
+    broadcast,
+    broadcast_to,
+    convert,
+    dtype_of,
+    operation,
+    reshape,
+    shape_of,
+)
 from rustorch.frontend.movement import is_plain, plain_view, region, select, squeeze, unsqueeze
 from rustorch.frontend.movement import reshape as reshape_view
 from rustorch.frontend.operation import from_array
 from rustorch.frontend.reduction import where_op
-from rustorch.frontend.storage import check_writable, convert_to, rebind, write
+from rustorch.frontend.storage import check_writable, convert_to, put_op, rebind, write
 from rustorch.ir.dims import Dim, Size, product
 from rustorch.ir.dtypes import bool_, i64
 from rustorch.ir.types import TensorType
@@ -64,16 +76,6 @@ def wrapped(b: Builder, index: Value, size: Any) -> Value:
     index = convert(b, index, i64)
     counted: Value = b.select(b.and_(b.lt(index, 0), b.ge(index, -size)), b.add(index, size), index)
     return counted
-
-
-@operation(name="put")
-def put_op(b: Builder, input: Value, values: Value, source: Value) -> Value:
-    """Element i of the flattened tensor replaced by element `source[i]` of the flattened values; kept where that is negative."""
-    own = shape_of(input)
-    size = product(own)
-    flat = reshape(b, convert(b, values, dtype_of(input)), (product(shape_of(values)),))
-    found = b.gather(flat, b.maximum(source, 0), axis=0)
-    return reshape(b, b.select(b.ge(source, 0), found, reshape(b, input, (size,))), own)
 
 
 @operation(name="gather")
@@ -298,7 +300,6 @@ def nonzero_arrays(mask: Any) -> tuple[Any, ...]:
 
 def setitem(x: Any, index: Any, value: Any) -> None:
     """`x[index] = value`."""
-    check_writable(x)
     if isinstance(index, TensorBase) and index._type.dtype is bool_ and not (isinstance(value, TensorBase) and value._type.shape):
         mask = reshape_view(index, index._type.shape + (1,) * (len(x._type.shape) - len(index._type.shape)))
         rebind(x, where_op(mask, convert_to(value, x._type.dtype) if isinstance(value, TensorBase) else _number(x, value), x))
@@ -340,6 +341,7 @@ def fill_like(b: Builder, input: Value, type: TensorType) -> Value:
 
 def _put(x: Any, entries: list[Any], value: Any) -> None:
     """Write at index tensors: their elements are looked at, and of equal places the last is kept."""
+    check_writable(x)
     view, tensors, axes = split_index(x, entries)
     own = view._type.shape
     numbers = np.arange(int(np.prod(own))).reshape(own)

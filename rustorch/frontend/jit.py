@@ -27,7 +27,7 @@ from rustorch.frontend.program import Program, make_program
 from rustorch.frontend.pull import Call
 from rustorch.frontend.segment import Building, Key, carrier, is_floating
 from rustorch.frontend.state import defaults, local
-from rustorch.frontend.storage import store, write
+from rustorch.frontend.storage import count_write, store, write
 from rustorch.frontend.trace import Output, Outside, Trace, Traced, run_traced
 from rustorch.ir.dtypes import from_numpy
 from rustorch.ir.graph import Graph, Value
@@ -180,12 +180,12 @@ def _write_back(x: TensorBase, value: Any) -> None:
         if extra is not None and extra.base is not None and extra.scatter is not None:
             write(x, value)
             return
-        store(x, value)
+        store(x, value, True)
     else:
         if x._segment is not None:
             local.segment.forget(x)
         x._array, x._segment, x._type, x._origin = value._array, None, value._type, None
-    x._more().version += 1
+    count_write(x)
 
 
 def _array(x: Any) -> Any:

@@ -108,6 +108,27 @@ class enable_grad(_FixedMode):
     mode = True
 
 
+class strict_data:
+    """Refuse, inside, to write through `.data` to tensors with a gradient: `with rustorch.debug.strict_data():`.
+
+    Such a write is seen by no gradient and not counted in `_version`. What is refused: a write to `x.data`, or to a view of it, and
+    `x.data = …`, where `x` requires gradients and gradients are recorded; as a write to the leaf `x` itself would be. The calling
+    thread only.
+    """
+
+    def __init__(self, mode: bool = True) -> None:
+        self._mode = mode
+        self._before: list[bool] = []
+
+    def __enter__(self) -> Self:
+        self._before.append(local.strict_data)
+        local.strict_data = self._mode
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        local.strict_data = self._before.pop()
+
+
 class set_grad_enabled(_Mode):
     """Switch the mode at once; as a context, switch it back at the end."""
 

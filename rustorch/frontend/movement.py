@@ -28,7 +28,7 @@ from rustorch.frontend.emission import (
 )
 from rustorch.frontend.emission import reshape as reshaped
 from rustorch.frontend.state import local
-from rustorch.frontend.storage import link
+from rustorch.frontend.storage import link, note
 from rustorch.ir.dims import Dim, product
 from rustorch.ir.dtypes import bool_, i64
 from rustorch.ir.types import TensorType
@@ -206,6 +206,7 @@ def plain_view(x: TensorBase, array: Any) -> Any:
     extra.exposed = base.exposed
     base.shared = extra.shared = True
     extra.base = x
+    note(base.plain, view)
     return view
 
 

@@ -19,6 +19,8 @@ class State(threading.local):
     """Where operations are recorded: a recorder's segment, or a trace while a function is traced. Made on first use."""
     grad: bool = True
     """Whether operations are recorded for differentiation."""
+    strict_data: bool = False
+    """Whether writing through `.data` is refused where a gradient would not see it."""
     transforms: int = 0
     """How many transforms of functions (`func.grad`, `vmap` …) are running, one inside another."""
     walk: Any = None

@@ -7,20 +7,25 @@ concrete tensors) is written through at once.
 
 from __future__ import annotations
 
+import functools
+import math
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from rustorch.errors import ArgumentError, DTypeError, GradError, ShapeError, compose
-from rustorch.frontend.base import TensorBase, looked_into
-from rustorch.frontend.emission import Builder, Value, convert, operation
+from rustorch.frontend.base import Array, Link, TensorBase, concrete, looked_into
+from rustorch.frontend.emission import Builder, Value, convert, dtype_of, operation, reshape, shape_of
 from rustorch.frontend.operation import set_writer
 from rustorch.frontend.segment import LEAF, VARIABLE, Track
 from rustorch.frontend.state import local
-from rustorch.ir.types import DType
+from rustorch.ir.dims import product
+from rustorch.ir.dtypes import bool_, i64
+from rustorch.ir.op import REGISTRY
+from rustorch.ir.types import DType, TensorType
 
 _CATEGORY = {"bool": 0, "int": 1, "float": 2}
 
@@ -110,7 +115,7 @@ def into(out: Any, result: Any) -> Any:
             stacklevel=4,
         )
     take(out, result)
-    out._more().version += 1
+    count_write(out)
     return out
 
 
@@ -129,26 +134,61 @@ def check_category(own: DType, new: DType) -> None:
 
 
 def check_writable(x: TensorBase) -> None:
-    """Refuse writes to leaves that require gradients, while gradients are recorded."""
-    if not (local.segment.mode and x._requires_grad):
+    """Refuse writes to leaves that require gradients, and to views of them, while gradients are recorded."""
+    if not local.segment.mode:
         return
-    if is_leaf(x):
+    if x._requires_grad and is_leaf(x):
         raise GradError(
             compose(
                 "a leaf Variable that requires grad is being used in an in-place operation.",
                 todo="Write to it under rustorch.no_grad(), or to a clone.",
             )
         )
-    base = x._extra.base if x._extra is not None else None
-    while base is not None:
-        if base._requires_grad and is_leaf(base):
+    for base in bases(x, Link.VIEW):
+        if not base._requires_grad:
+            continue
+        if is_leaf(base):
             raise GradError(
                 compose(
                     "a view of a leaf Variable that requires grad is being used in an in-place operation.",
                     todo="Write to it under rustorch.no_grad(), or to a clone.",
                 )
             )
-        base = base._extra.base if base._extra is not None else None
+        if not x._requires_grad:
+            raise GradError(
+                compose(
+                    "A view was created in no_grad mode and is being modified inplace with grad mode enabled.",
+                    "its base has a history, and the write would be recorded for the base but not for the view",
+                    todo="Make the view where it is written: both under rustorch.no_grad(), or both outside.",
+                )
+            )
+
+
+def bases(x: TensorBase, *links: Link) -> Iterator[TensorBase]:
+    """What a tensor is a view of, and what that is a view of, as far as the links are of these kinds."""
+    extra = x._extra
+    while extra is not None and extra.base is not None and extra.link in links:
+        yield extra.base
+        extra = extra.base._extra
+
+
+def root_of(x: TensorBase, *links: Link) -> TensorBase:
+    """The last of a tensor's bases, or itself."""
+    root = x
+    for base in bases(x, *links):
+        root = base
+    return root
+
+
+def version_of(x: TensorBase) -> int:
+    """How often the tensor was written, itself or through a view."""
+    extra = root_of(x, Link.VIEW, Link.DETACHED)._extra
+    return 0 if extra is None else extra.version
+
+
+def count_write(x: TensorBase) -> None:
+    """Count a write to the tensor."""
+    root_of(x, Link.VIEW, Link.DETACHED)._more().version += 1
 
 
 def fitted(x: TensorBase, value: TensorBase) -> Any:
@@ -174,20 +214,113 @@ def title(dtype: DType) -> str:
 
 
 def write(x: TensorBase, value: TensorBase) -> None:
-    """Let `x`, what it is a view of, and what views it has, see `value` (of the type of `x`)."""
+    """Let `x`, what it is a view of, and what views it has, see `value` (of the type of `x`), and count that."""
+    _put(x, value, local.segment.mode)
+    count_write(x)
+
+
+def _put(x: TensorBase, value: TensorBase, differentiable: bool) -> None:
+    """Let `x`, what it is a view of, and what views it has, see `value`."""
     extra = x._extra
-    if extra is not None and extra.base is not None and extra.scatter is not None:
-        base = extra.base
-        write(base, extra.scatter(base, value))  # derives this view anew, too
+    if extra is None or extra.base is None:
+        store(x, value, differentiable)
+        return
+    base = extra.base
+    if extra.scatter is None and (value._requires_grad or not local.segment.writes_memory):
+        follow_by_places(base)  # numpy's memory alone would not tell the base
+    if extra.scatter is not None:
+        _put(base, extra.scatter(base, value), differentiable and extra.link is Link.VIEW)  # derives this view anew, too
     else:
-        store(x, value)
+        store(x, value, differentiable)
+
+
+def follow_by_places(x: TensorBase) -> None:
+    """Let the plain views of a concrete tensor be derived like others: by the places of their elements in it."""
     extra = x._more()
-    extra.version += 1
+    memory = x._array
+    for ref in extra.plain:
+        view = ref()
+        if view is None or view._extra is None or view._array is None or memory is None:
+            continue
+        places = _places(memory, view._array)
+        view._extra.derive = functools.partial(_taken, places)
+        view._extra.scatter = functools.partial(_replaced, places)
+        extra.views.append(ref)
+    extra.plain.clear()
 
 
-def store(x: TensorBase, value: TensorBase) -> None:
+def _places(memory: Array, view: Array) -> Array:
+    """Where the elements of an array lie in the row-major order of another one, whose memory it looks into."""
+    if view.size == 0:
+        return np.zeros(view.shape, np.int64)
+    first, start = (a.__array_interface__["data"][0] for a in (memory, view))
+    reach = [stride * (size - 1) for stride, size in zip(memory.strides, memory.shape, strict=True)]
+    low, high = sum(min(r, 0) for r in reach), sum(max(r, 0) for r in reach)
+    unit = math.gcd(memory.itemsize, start - first, *memory.strides, *view.strides)
+    numbers = np.zeros((high - low) // unit + 1, np.int64)  # at each unit of memory, the number of the element that begins there
+    of_memory, of_view = (
+        np.lib.stride_tricks.as_strided(numbers[(place - low) // unit :], a.shape, [s // unit * numbers.itemsize for s in a.strides])
+        for place, a in ((0, memory), (start - first, view))
+    )
+    of_memory[...] = np.arange(memory.size).reshape(memory.shape)
+    return of_view.copy()
+
+
+def _taken(places: Array, base: Any) -> Any:
+    return take_op(base, concrete(places, TensorType(i64, places.shape)))
+
+
+def _replaced(places: Array, base: Any, value: Any) -> Any:
+    source = np.full(base.numel(), -1, np.int64)
+    source[places.reshape(-1)] = np.arange(places.size)
+    return put_op(base, value, concrete(source, TensorType(i64, source.shape)))
+
+
+@operation(name="take")
+def take_op(b: Builder, input: Value, index: Value) -> Value:
+    """The elements at places of the flattened tensor."""
+    flat = reshape(b, input, (product(shape_of(input)),))
+    found: Value = b.gather(flat, reshape(b, index, (product(shape_of(index)),)), axis=0)
+    return reshape(b, found, shape_of(index))
+
+
+@operation(name="put")
+def put_op(b: Builder, input: Value, values: Value, source: Value) -> Value:
+    """Element i of the flattened tensor replaced by element `source[i]` of the flattened values; kept where that is negative."""
+    own = shape_of(input)
+    size = product(own)
+    count = product(shape_of(values))
+    if count == 0:
+        return input
+    flat = reshape(b, convert(b, values, dtype_of(input)), (count,))
+    found = b.gather(flat, b.maximum(source, 0), axis=0)
+    return reshape(b, b.select(b.ge(source, 0), found, reshape(b, input, (size,))), own)
+
+
+@operation(name="rewritten")
+def rewritten(b: Builder, value: Value, of: Value) -> Value:
+    """The value, with the history of another one: what a tensor is after a write that is not recorded."""
+    inside = Builder()
+    ct = [inside.input(value.type) for _ in range(4)][-1]
+    attrs = {"name": "rewritten", "inputs": 1, "results": 1, "rules": ("vjp",), "saves": False, "refusal": ""}
+    found: Value = b.emit(REGISTRY["custom"], (of, value), attrs, (inside.build([ct]),))[0]
+    return found
+
+
+@operation(name="covered")
+def covered(b: Builder, value: Value, of: Value) -> Value:
+    """The value, with a gradient of zero for what it was written over."""
+    type_ = of.type
+    assert isinstance(type_, TensorType)
+    found: Value = b.select(b.const(False, type_.with_dtype(bool_)), of, value)
+    return found
+
+
+def store(x: TensorBase, value: TensorBase, differentiable: bool) -> None:
     """Replace the value of a tensor that is no view, and derive its views anew."""
     extra = x._extra
+    if x._requires_grad and not value._requires_grad and not is_leaf(x):
+        value = _with_history(x, value, differentiable)
     segment = local.segment
     stays_leaf = x._requires_grad and is_leaf(x) and not value._requires_grad
     if extra is not None and x._array is not None and segment.writes_memory and looked_into(x):
@@ -196,17 +329,30 @@ def store(x: TensorBase, value: TensorBase) -> None:
         np.copyto(x._array, elements)
         segment.forget(x)
         x._requires_grad, x._origin = value._requires_grad or stays_leaf, value._origin
-        base = extra.base
-        while base is not None:  # whose memory this is, too
+        for base in bases(x, *Link):  # whose memory this is, too
             if base._extra is not None and base._extra.views:
                 _derive_views(base)
-            base = base._extra.base if base._extra is not None else None
     else:
+        if extra is not None and extra.plain:
+            follow_by_places(x)
         take(x, value)
         if stays_leaf:
             become_leaf(x)
     if extra is not None and extra.views:
         _derive_views(x)
+
+
+def _with_history(x: TensorBase, value: TensorBase, differentiable: bool) -> Any:
+    """The value as what a computed tensor becomes: its history stays, or what was there has no part in the result."""
+    if differentiable:
+        return covered(value, x)
+    segment = local.segment
+    mode = segment.mode
+    segment.set_grad(True)
+    try:
+        return rewritten(value, x)
+    finally:
+        local.segment.set_grad(mode)
 
 
 def take(x: TensorBase, value: TensorBase) -> None:
@@ -237,21 +383,28 @@ def _derive_views(x: TensorBase) -> None:
         more = view._more()
         if more.derive is None:
             continue
+        if more.plain:
+            follow_by_places(view)
         take(view, more.derive(x))
-        more.version += 1
         if more.views:
             _derive_views(view)
 
 
-def link(view: Any, base: TensorBase, derive: Callable[[Any], Any], scatter: Callable[[Any, Any], Any]) -> Any:
+def link(
+    view: Any, base: TensorBase, derive: Callable[[Any], Any], scatter: Callable[[Any, Any], Any], kind: Link = Link.VIEW
+) -> Any:
     """Make `view` a view of `base`; gives `view`."""
     extra = view._more()
-    extra.base, extra.derive, extra.scatter = base, derive, scatter
-    views = base._more().views
+    extra.base, extra.derive, extra.scatter, extra.link = base, derive, scatter, kind
+    note(base._more().views, view)
+    return view
+
+
+def note(views: list[weakref.ref[TensorBase]], view: TensorBase) -> None:
+    """Add a view to a list of views, which forgets now and then those that are gone."""
     if len(views) >= 8 and len(views) & (len(views) - 1) == 0:
         views[:] = [ref for ref in views if ref() is not None]
     views.append(weakref.ref(view))
-    return view
 
 
 __all__ = ["VARIABLE", "become_leaf", "check_writable", "into", "is_leaf", "link", "rebind", "store", "title", "tracked", "write"]

@@ -13,13 +13,13 @@ import numpy as np
 
 from rustorch.errors import ArgumentError, DimensionError, GradError, ShapeError, Unsupported, compose
 from rustorch.frontend import creation, elementwise, functions, indexing, movement, printing, random, reduction
-from rustorch.frontend.base import FRESH_SLOTS, Array, TensorBase, set_tensor_class
+from rustorch.frontend.base import FRESH_SLOTS, Array, Link, TensorBase, set_tensor_class
 from rustorch.frontend.creation import check_can_require
 from rustorch.frontend.differentiable import Differentiable
 from rustorch.frontend.dtype import CPU, Size, as_dtype, device
 from rustorch.frontend.generated import Methods
 from rustorch.frontend.state import local
-from rustorch.frontend.storage import become_leaf, convert_to, is_leaf, rebind, same, write
+from rustorch.frontend.storage import bases, become_leaf, convert_to, is_leaf, rebind, same, write
 from rustorch.ir.dtypes import bool_, f32, f64, i32, i64
 from rustorch.ir.dtypes import from_numpy as from_numpy_dtype
 from rustorch.ir.types import DType, TensorType
@@ -181,10 +181,10 @@ class Tensor(Differentiable, Methods):
         if array is not None and not array.flags.writeable:
             self._array = array.copy()
         self._more().exposed = True
-        base = self._base
-        while base is not None and base._array is not None:
+        for base in bases(self, *Link):
+            if base._array is None:
+                break
             base._more().exposed = True
-            base = base._base
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         array = self.numpy()

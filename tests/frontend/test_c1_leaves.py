@@ -48,7 +48,7 @@ def test_c1_01_an_argument_is_a_leaf(door: Door) -> None:
     lambda: rustorch.arange(3, requires_grad=True),
 ])  # fmt: skip
 def test_c1_02_integer_requires_grad(door: Door, make: Any) -> None:
-    with pytest.raises(RuntimeError, match="^Only Tensors of floating point and complex dtype can require gradients"):
+    with pytest.raises(RuntimeError, match=r"^Only Tensors of floating point and complex dtype can require gradients"):
         door(make)
 
 
@@ -117,7 +117,8 @@ def test_c1_05_flags_of_computed_tensors(door: Door) -> None:
 
 def test_c1_06_numpy(door: Door) -> None:
     for program in (lambda x: x.numpy(), lambda x: np.asarray(x), lambda x: (x * 2).numpy()):
-        with pytest.raises(RuntimeError, match=r"^Can't call numpy\(\) on Tensor that requires grad. Use tensor.detach\(\).numpy\(\) instead."):
+        message = r"^Can't call numpy\(\) on Tensor that requires grad. Use tensor.detach\(\).numpy\(\) instead."
+        with pytest.raises(RuntimeError, match=message):
             door(program, leaf(1.0, 2.0))
     found = door.looking(lambda x: x.detach().numpy(), leaf(1.0, 2.0))
     assert found is None or found.tolist() == [1.0, 2.0]
@@ -143,9 +144,9 @@ def test_c1_07_numbers_of_many_elements(door: Door) -> None:
         door(lambda t: t.item(), many)
     for convert in (float, int):
         for t in (many, none):
-            with pytest.raises(ValueError, match="^only one element tensors can be converted to Python scalars"):
+            with pytest.raises(ValueError, match=r"^only one element tensors can be converted to Python scalars"):
                 door(convert, t)
-    with pytest.raises(TypeError, match="^only integer tensors of a single element can be converted to an index"):
+    with pytest.raises(TypeError, match=r"^only integer tensors of a single element can be converted to an index"):
         door(lambda t: [1, 2][t], many)
 
 
@@ -157,7 +158,7 @@ def test_c1_07_numbers_of_a_tensor_with_a_gradient() -> None:
 def test_c1_08_gradients_of_computed_tensors(door: Door) -> None:
     def program(x: Any) -> Any:
         y = x * 2
-        with pytest.warns(UserWarning, match="^The .grad attribute of a Tensor that is not a leaf Tensor is being accessed") as caught:
+        with pytest.warns(UserWarning, match=r"^The .grad attribute of a Tensor that is not a leaf Tensor is being accessed") as caught:
             found = y.grad
         y.retain_grad()
         return found is None, y.grad is None, caught[0].filename
@@ -176,11 +177,11 @@ def test_c1_09_assigning_gradients(door: Door) -> None:
 
         return door(program, leaf(1.0, 2.0))
 
-    with pytest.raises(TypeError, match="^assigned grad expected to be a Tensor or None but got grad of type int"):
+    with pytest.raises(TypeError, match=r"^assigned grad expected to be a Tensor or None but got grad of type int"):
         assign(3)
     with pytest.raises(RuntimeError, match=r"^attempting to assign a gradient of size '\[3\]' to a tensor of size '\[2\]'"):
         assign(tensor([1.0, 2.0, 3.0]))
-    with pytest.raises(RuntimeError, match="^attempting to assign a gradient with dtype 'double' to a tensor with grad_dtype 'Float'"):
+    with pytest.raises(RuntimeError, match=r"^attempting to assign a gradient with dtype 'double' to a tensor with grad_dtype 'Float'"):
         assign(tensor([1.0, 2.0], dtype=rustorch.float64))
     assert assign(tensor([5.0, 6.0]))
     assert assign(None)
@@ -190,7 +191,7 @@ def test_c1_09_a_tensor_is_not_its_own_gradient(door: Door) -> None:
     def program(x: Any) -> None:
         x.grad = x
 
-    with pytest.raises(RuntimeError, match="^can't assign Variable as its own grad"):
+    with pytest.raises(RuntimeError, match=r"^can't assign Variable as its own grad"):
         door(program, leaf(1.0))
 
 

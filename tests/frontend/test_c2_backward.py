@@ -14,11 +14,11 @@ from rustorch import tensor
 from rustorch.autograd import backward
 from tests.frontend.door import Door, leaf
 
-SECOND_TIME = "^Trying to backward through the graph a second time"
+SECOND_TIME = r"^Trying to backward through the graph a second time"
 
 
 def test_c2_12_implicit_gradients_are_for_scalars(door: Door) -> None:
-    with pytest.raises(RuntimeError, match="^grad can be implicitly created only for scalar outputs"):
+    with pytest.raises(RuntimeError, match=r"^grad can be implicitly created only for scalar outputs"):
         door(lambda x: (x * 2).backward(), leaf(1.0, 2.0))
 
     def program(x: Any) -> Any:
@@ -32,21 +32,21 @@ def test_c2_12_implicit_gradients_are_for_scalars(door: Door) -> None:
 
 
 def test_c2_13_nothing_to_differentiate(door: Door) -> None:
-    message = "^element 0 of tensors does not require grad and does not have a grad_fn"
+    message = r"^element 0 of tensors does not require grad and does not have a grad_fn"
     with pytest.raises(RuntimeError, match=message):
         door(lambda: rustorch.ones(()).backward())
     with pytest.raises(RuntimeError, match=message):
         door(lambda x: x.detach().sum().backward(), leaf(1.0))
-    with pytest.raises(RuntimeError, match="^element 1 of tensors does not require grad and does not have a grad_fn"):
+    with pytest.raises(RuntimeError, match=r"^element 1 of tensors does not require grad and does not have a grad_fn"):
         door(lambda x: backward([x.sum(), rustorch.ones(())]), leaf(1.0))
 
 
 def test_c2_14_gradients_of_the_wrong_shape(door: Door) -> None:
     with pytest.raises(RuntimeError, match=r"^Mismatch in shape: grad_output\[0\] has a shape of .*3.* and output\[0\] has a shape of .*2"):
         door(lambda x: (x * 2).backward(rustorch.ones(3)), leaf(1.0, 2.0))
-    with pytest.raises(RuntimeError, match="^got 2 tensors and 1 gradients"):
+    with pytest.raises(RuntimeError, match=r"^got 2 tensors and 1 gradients"):
         door(lambda x: backward([x * 2, x * 3], [rustorch.ones(2)]), leaf(1.0, 2.0))
-    with pytest.raises(TypeError, match="^gradients can be either Tensors or None, but got float"):
+    with pytest.raises(TypeError, match=r"^gradients can be either Tensors or None, but got float"):
         door(lambda x: backward([x * 2], [3.0]), leaf(1.0, 2.0))
 
 
@@ -98,7 +98,8 @@ def test_c2_16_a_second_backward(door: Door) -> None:
 
 
 @pytest.mark.parametrize("function", [
-    lambda x: x + 1, lambda x: x - x, lambda x: x.sum(), lambda x: x.double(), lambda x: x.floor(), lambda x: x.reshape(2, 1).T, lambda x: x[0], lambda x: -x,
+    lambda x: x + 1, lambda x: x - x,
+    lambda x: x.sum(), lambda x: x.double(), lambda x: x.floor(), lambda x: x.reshape(2, 1).T, lambda x: x[0], lambda x: -x,
 ])  # fmt: skip
 def test_c2_16_what_saved_nothing_may_be_run_again(door: Door, function: Any) -> None:
     def program(x: Any) -> Any:

@@ -53,13 +53,13 @@ def test_c3_29_unused_inputs(door: Door) -> None:
     for options in ({"materialize_grads": True}, {"materialize_grads": True, "allow_unused": True}):
         first, zeros = ask(**options)
         assert (first.tolist(), zeros.tolist(), zeros.dtype) == ([4.0], [0.0, 0.0], rustorch.float32)
-    with pytest.raises(ValueError, match="^Expected allow_unused to be True or not passed when materialize_grads=True"):
+    with pytest.raises(ValueError, match=r"^Expected allow_unused to be True or not passed when materialize_grads=True"):
         ask(materialize_grads=True, allow_unused=False)
 
 
 def test_c3_30_inputs_without_requires_grad(door: Door) -> None:
     for options in ({}, {"allow_unused": True}, {"materialize_grads": True}):
-        with pytest.raises(RuntimeError, match="^One of the differentiated Tensors does not require grad"):
+        with pytest.raises(RuntimeError, match=r"^One of the differentiated Tensors does not require grad"):
             door(lambda x, options=options: grad(x.sum(), [x, tensor([1.0])], **options), leaf(1.0))
 
 
@@ -76,9 +76,9 @@ def test_c3_31_many_outputs(door: Door) -> None:
 
     a, b = door(program, leaf(2.0, 3.0))
     assert (a.tolist(), b.tolist()) == ([5.0, 61.0], [5.0, 7.0])
-    with pytest.raises(RuntimeError, match="^grad can be implicitly created only for scalar outputs"):
+    with pytest.raises(RuntimeError, match=r"^grad can be implicitly created only for scalar outputs"):
         door(lambda x: grad([x.sum(), x * x], [x], [None, None]), leaf(2.0, 3.0))
-    with pytest.raises(RuntimeError, match="^got 2 tensors and 1 gradients"):
+    with pytest.raises(RuntimeError, match=r"^got 2 tensors and 1 gradients"):
         door(lambda x: grad([x.sum(), x * x], [x], [None]), leaf(2.0, 3.0))
     with pytest.raises(RuntimeError, match=r"^Mismatch in shape: grad_output\[1\] has a shape of"):
         door(lambda x: grad([x.sum(), x * x], [x], [None, rustorch.ones(3)]), leaf(2.0, 3.0))
@@ -105,9 +105,9 @@ def test_c3_32_batched_with_create_graph(door: Door) -> None:
 
 
 def test_c3_32_shapes_of_batched_gradients(door: Door) -> None:
-    with pytest.raises(RuntimeError, match="^If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch"):
+    with pytest.raises(RuntimeError, match=r"^If `is_grads_batched=True`, we interpret the first dimension of each grad_output as"):
         door(lambda x: grad(x * 2, [x], rustorch.ones(3, 3), is_grads_batched=True), leaf(1.0, 2.0))
-    with pytest.raises(RuntimeError, match="^grad can be implicitly created only for scalar outputs"):
+    with pytest.raises(RuntimeError, match=r"^grad can be implicitly created only for scalar outputs"):
         door(lambda x: grad(x * 2, [x], is_grads_batched=True), leaf(1.0, 2.0))
 
 
@@ -180,6 +180,6 @@ def test_c3_28_a_freed_graph(door: Door) -> None:
         grad(y, x)
         grad(y, x)
 
-    with pytest.raises(RuntimeError, match="^Trying to backward through the graph a second time"):
+    with pytest.raises(RuntimeError, match=r"^Trying to backward through the graph a second time"):
         door(program, leaf(1.0))
     assert [g.tolist() for g in door(lambda x: grad((x * x).sum(), [x], retain_graph=True), leaf(3.0))] == [[6.0]]
