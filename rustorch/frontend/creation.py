@@ -21,33 +21,28 @@ from rustorch.ir.types import DType, TensorType
 
 
 def array_of(data: Any, dtype: DType | None) -> Any:
-    """A new array of the elements of numbers, nested lists or arrays; Python floats have the default element type."""
+    """A new array of the elements of numbers, nested lists or arrays; Python floats have the default element type if none is given."""
     if isinstance(data, TensorBase):
-        array = data._elements()
+        array, of_python = data._elements(), False
     elif isinstance(data, (list, tuple)):
         array = _from_list(data)
+        of_python = array.dtype == np.float64 and (array.size == 0 or not _has_array(data))
     else:
         array = np.asarray(data)
-        if isinstance(data, float) and not isinstance(data, np.generic):
-            array = array.astype(defaults.dtype.numpy)
+        of_python = isinstance(data, float) and not isinstance(data, np.generic)
     if array.dtype == object:
         raise _no_tensor(data)
     if dtype is None:
-        dtype = dtype_from_numpy(array.dtype)
+        dtype = defaults.dtype if of_python else dtype_from_numpy(array.dtype)
     return np.array(array, dtype.numpy, order="C", copy=True)
 
 
 def _from_list(data: Sequence[Any]) -> Any:
     data = [x._elements() if isinstance(x, TensorBase) else x for x in data]
     try:
-        array = np.asarray(data)
+        return np.asarray(data)
     except ValueError:
         raise ShapeError(compose("expected sequence of equal length at every level", f"got {data!r:.100}")) from None
-    if array.size == 0 and array.dtype == np.float64:
-        return array.astype(defaults.dtype.numpy)
-    if array.dtype == np.float64 and not _has_array(data):
-        return array.astype(defaults.dtype.numpy)
-    return array
 
 
 def _has_array(data: Any) -> bool:

@@ -274,3 +274,12 @@ def test_operators_leave_foreign_operands_to_their_class() -> None:
     assert (x == None) is False  # noqa: E711 - what Python makes of it
     with pytest.raises(TypeError, match="unsupported operand"):
         x + "a"
+
+
+def test_python_numbers_are_not_rounded_on_the_way_to_a_given_type() -> None:
+    for data in (0.7, [0.7], [[0.7]], (0.7, 1)):
+        found = rustorch.tensor(data, dtype=rustorch.float64)
+        assert found.reshape(-1)[0].item() == 0.7
+        assert rustorch.tensor(data).dtype is rustorch.float32
+    assert rustorch.tensor([]).dtype is rustorch.float32
+    assert rustorch.tensor([np.float64(0.7)]).dtype is rustorch.float64
