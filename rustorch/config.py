@@ -14,6 +14,8 @@ class Config:
     """Run operation by operation through the numpy references (for pdb and differential tests)."""
     verify: bool = False
     """Verify every graph after every pass."""
+    sight: int = 2
+    """When a recorded program is compiled: 1 at once, 2 when it is seen again (and at once where that pays)."""
     isa: str = "host"
     """Instruction set level: `host`, `v2`, `v3` or `v4` (x86-64 levels)."""
     dump: str = ""
@@ -35,6 +37,7 @@ def read_environment() -> Config:
     truthy = {"1", "true", "yes", "on"}
     flags.eager = os.environ.get("RUSTORCH_EAGER", "").lower() in truthy
     flags.verify = os.environ.get("RUSTORCH_VERIFY", "").lower() in truthy
+    flags.sight = int(os.environ.get("RUSTORCH_SIGHT", "2"))
     flags.isa = os.environ.get("RUSTORCH_ISA", "host")
     flags.dump = os.environ.get("RUSTORCH_DUMP", "")
     flags.log = os.environ.get("RUSTORCH_LOG", "")

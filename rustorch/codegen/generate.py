@@ -50,11 +50,11 @@ class Generated:
     dims: tuple[str, ...] = ()
     flagged: bool = False
 
-    def artifact(self) -> Artifact:
-        """The artifact: the assembled object and how to call it."""
+    def artifact(self, code: bytes | None = None) -> Artifact:
+        """The artifact: the assembled object (or `code`, which has it among others) and how to call it."""
         return Artifact(
             symbol=self.symbol,
-            object=assemble(self.llvm, self.target),
+            object=assemble(self.llvm, self.target) if code is None else code,
             inputs=self.inputs,
             outputs=self.outputs,
             dims=self.dims,

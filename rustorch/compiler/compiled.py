@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -70,8 +70,8 @@ KEPT = 2_000
 _lock = threading.RLock()
 
 
-def compile_graph(graph: Graph) -> Compiled:
-    """The executable of a graph; equal graphs (by digest) share one."""
+def compile_graph(graph: Graph, simplified: Graph | None = None) -> Compiled:
+    """The executable of a graph; equal graphs (by digest) share one. `simplified` is the graph after the passes, where they have run."""
     from rustorch.compiler import pipeline
 
     key = digest(graph)
@@ -81,7 +81,7 @@ def compile_graph(graph: Graph) -> Compiled:
             statistics.hits += 1
             _compiled.move_to_end(key)
             return known
-        compiled = pipeline.build(graph)
+        compiled = pipeline.build(graph, simplified)
         if compiled.shared:
             statistics.hits += 1
         else:
@@ -94,6 +94,40 @@ def compile_graph(graph: Graph) -> Compiled:
     if config.logs("compile") or compiled.seconds > 1.0:
         print(f"rustorch: compiled @{graph.name} in {compiled.seconds:.2f} s, {compiled.kernels} kernels", file=sys.stderr)
     return compiled
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What each way to run a graph would take, in seconds. Estimates from measured averages: they decide, nothing more."""
+
+    singles: float
+    """To compile what running node by node needs and is not there yet."""
+    run: float
+    """To run node by node, once."""
+    fused: float
+    """To compile the graph."""
+
+
+class NodeByNode(Protocol):
+    """A graph that runs without code of its own (`stepwise.py`)."""
+
+    graph: Graph
+    """The graph after the passes."""
+
+    def cost(self) -> Cost:
+        """What this way and the other one would take."""
+
+    def run(self, arrays: Sequence[Array]) -> list[Array]:
+        """The outputs for these inputs, each in memory of its own."""
+
+
+def node_by_node(graph: Graph) -> NodeByNode | None:
+    """The graph, its passes done, ready to run node by node; None where that cannot be."""
+    from rustorch.compiler import pipeline
+    from rustorch.compiler.stepwise import Stepwise
+
+    found = Stepwise(pipeline.lowered(graph)[-1][1])
+    return found if found.possible else None
 
 
 def python_entry(

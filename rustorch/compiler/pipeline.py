@@ -97,13 +97,14 @@ def dumped(graph: Graph) -> str:
     return f"the graph is in {path}"
 
 
-def build(graph: Graph) -> Compiled:
-    """Run the passes; graphs that become equal on the way share their code."""
+def build(graph: Graph, simplified: Graph | None = None) -> Compiled:
+    """Run the passes, unless their result is given; graphs that become equal on the way share their code."""
     start = time.perf_counter()
     name = graph.name if graph.name.isidentifier() else "graph"
     compiled = Compiled(graph, name)
     if not config.eager:
-        simplified = lowered(graph, compiled.times)[-1][1]
+        if simplified is None:
+            simplified = lowered(graph, compiled.times)[-1][1]
         key = digest(simplified)
         known = _code.get(key)
         compiled.shared = known is not None

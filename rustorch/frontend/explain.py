@@ -37,6 +37,8 @@ class Journal:
     """Closed segments by reason."""
     programs: int = 0
     """Programs made for closed segments."""
+    stepwise: int = 0
+    """Those of them that ran node by node when they were first seen."""
     traces: int = 0
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=64))
     changes: Counter[str] = field(default_factory=Counter)
@@ -70,15 +72,15 @@ def note_new_edge(operation: str, where: Location, siblings: Mapping[tuple[Any, 
             return
 
 
-def note_closed(why: str, where: Location, compiled: bool) -> None:
+def note_closed(why: str, where: Location, new: bool) -> None:
     """Count a closed segment; warn when one line goes on needing new programs."""
     journal.closed[why] += 1
     line = (where.file, where.line)
-    if not compiled:
+    if not new:
         _streaks.pop(line, None)
         return
     journal.programs += 1
-    note("program compiled", where, f"a segment closed by {why} is new", "segments")
+    note("new program", where, f"a segment closed by {why}", "segments")
     began = _streaks.setdefault(line, [0, statistics.seconds])
     began[0] += 1
     if began[0] >= STREAK and statistics.seconds - began[1] >= SECONDS:
@@ -104,7 +106,8 @@ def explain() -> Explanation:
         f"recorded: {journal.recorded} operations were new in their place; segments closed: "
         + (", ".join(f"{n} by {why}" for why, n in journal.closed.most_common()) or "none"),
         f"compiled: {statistics.compiles} graphs in {statistics.seconds:.2f} s ({journal.programs} programs of segments, "
-        f"{journal.traces} traces of functions); {statistics.hits} found in the cache, {statistics.kernels} kernels",
+        f"{journal.stepwise} of which ran node by node at first sight, {journal.traces} traces of functions); "
+        f"{statistics.hits} found in the cache, {statistics.kernels} kernels",
     ]
     changes = [(what, n) for what, n in journal.changes.most_common(5) if n > 1]
     if changes:

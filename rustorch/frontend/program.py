@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rustorch import compiler
-from rustorch.compiler import Compiled
+from rustorch.compiler import Compiled, NodeByNode
 from rustorch.config import config
 from rustorch.frontend.base import Array
 from rustorch.ir.analysis import live_nodes
@@ -31,16 +31,20 @@ class Program:
     copied: tuple[int, ...]
     """The results that need memory of their own: inputs that are passed through, and further copies of one output."""
     compiled: Compiled | None
+    stepwise: NodeByNode | None = None
+    """What runs it as long as it is not compiled; without it, the numpy references do."""
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """The results for these inputs."""
         given = [arrays[i] for i in self.inputs]
         if not self.graph.outputs:
             found: Sequence[Array] = ()
-        elif self.compiled is None:
-            found = [np.asarray(x) for x in interpret(self.graph, given)]
-        else:
+        elif self.compiled is not None:
             found = self.compiled.run(given)
+        elif self.stepwise is not None:
+            found = self.stepwise.run(given)
+        else:
+            found = [np.asarray(x) for x in interpret(self.graph, given)]
         results = [found[i] if computed else arrays[i] for computed, i in self.outputs]
         for i in self.copied:
             results[i] = results[i].copy()
@@ -48,13 +52,18 @@ class Program:
 
 
 def make_program(
-    inputs: Sequence[Value], nodes: Sequence[Node], outputs: Sequence[Value], name: str = "main", eager: bool | None = None
+    inputs: Sequence[Value],
+    nodes: Sequence[Node],
+    outputs: Sequence[Value],
+    name: str = "main",
+    eager: bool | None = None,
+    later: bool = False,
 ) -> Program:
-    """Compile what `outputs` depend on."""
+    """Compile what `outputs` depend on; the caller does that where it is left for `later`."""
     graph, given, places = runnable_form(inputs, nodes, outputs, name)
     eager = config.eager if eager is None else eager
     copied = tuple(i for i, place in enumerate(places) if not place[0] or place in places[:i])
-    return Program(graph, given, places, copied, None if eager or not graph.outputs else compiler.compile_graph(graph))
+    return Program(graph, given, places, copied, None if eager or later or not graph.outputs else compiler.compile_graph(graph))
 
 
 def runnable_form(

@@ -30,10 +30,10 @@ import numpy as np
 from rustorch.config import config
 from rustorch.errors import UserError
 from rustorch.frontend.base import GIL, Array, TensorBase, concrete, looked_into
-from rustorch.frontend.explain import note_closed, note_new_edge
+from rustorch.frontend.explain import note, note_closed, note_new_edge
 from rustorch.frontend.history import history_of
-from rustorch.frontend.program import Program, make_program
 from rustorch.frontend.segment import GONE, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type
+from rustorch.frontend.sight import Recorded
 from rustorch.frontend.state import defaults, local, set_first_segment
 from rustorch.frontend.trie import INPUT, MODE, NUMBER, Place, Step, trie
 from rustorch.ir.dtypes import f32
@@ -166,6 +166,8 @@ class Recorder(Segment):
         if hole not in self.at.holes:
             self.at.holes.add(hole)
             return key
+        if not any(below.operation is NUMBER for below in self.at.next.values()):
+            note(f"a number in {operation.name} became an input", user_location(), "it was another one when the program came here before")
         return operation.with_inputs(key, self.take_number)  # type: ignore[no-any-return]
 
     def take_number(self, kind: type, number: Any) -> int:
@@ -222,7 +224,7 @@ class Recorder(Segment):
         live = self.compute()
         self.closed = True
         self.serial = trie.end(self.at)
-        compiled = len(self.at.programs) > known
+        new = len(self.at.programs) > known
         history = []
         for number in live:
             t = self.values[number]
@@ -242,7 +244,7 @@ class Recorder(Segment):
         elif self.has_freed:
             self.let_go_of_the_useless()
         if live:
-            note_closed(why, user_location(), compiled)
+            note_closed(why, user_location(), new)
 
     @property
     def has_freed(self) -> bool:
@@ -327,8 +329,8 @@ class Recorder(Segment):
                     self.residuals |= zip(kept, results[len(numbers) :], strict=True)
             return live
 
-    def program(self, step: Step, live: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[Place, ...], Program]:
-        """A compiled program of this path that gives the values `live`, or more: the numbers of those it gives, and the
+    def program(self, step: Step, live: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[Place, ...], Recorded]:
+        """A program of this path that gives the values `live`, or more: the numbers of those it gives, and the
         residuals that follow them."""
         found = step.programs.get(live)
         if found is not None:
@@ -341,7 +343,7 @@ class Recorder(Segment):
         b = building.b
         kept = step.residuals if any(building.grads[n] and n not in self.sources for n in live) else ()
         residuals = [b.nodes[node].results[i] for node, i in kept]
-        made = make_program(b.inputs, b.nodes, [*building.values(live), *residuals])
+        made = Recorded(b.inputs, b.nodes, [*building.values(live), *residuals])
         step.programs[live] = kept, made
         trie.programs += 1
         return live, kept, made

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Any
 
-from rustorch.frontend.program import Program
 from rustorch.frontend.segment import Building, Key, Primitive, carrier
+from rustorch.frontend.sight import Recorded
 from rustorch.ir.graph import Value
 from rustorch.ir.location import UNKNOWN, Location
 from rustorch.ir.types import DType, TensorType
@@ -77,7 +77,7 @@ class Step:
         """The result's type where there is exactly one."""
         self.grad = False
         """Whether that result requires gradients."""
-        self.programs: dict[tuple[int, ...], tuple[tuple[Place, ...], Program]] = {}
+        self.programs: dict[tuple[int, ...], tuple[tuple[Place, ...], Recorded]] = {}
         """By the numbers of the values that were still held at the end: the residuals that the program gives after them, and itself."""
         self.holes: set[Key] = set()
         """Keys of the edges from here that hold a Python number, with the number left out."""

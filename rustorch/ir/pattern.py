@@ -311,16 +311,19 @@ class RuleRewriter:
     def __init__(self, rules: Sequence[AnyRule], log: Log | None = None) -> None:
         self.applied = 0
         self.log = log
-        self._general = [r for r in rules if r.root is None]
+        self._rules = rules
         self._by_op: dict[str, list[AnyRule]] = {}
-        for op in {r.root for r in rules if r.root is not None}:
-            self._by_op[op] = [r for r in rules if r.root in (op, None)]
+        """Filled as ops are met: a small graph has few."""
 
     def __call__(self, b: Builder, node: Node) -> Sequence[Value] | None:
         """Replacements for the results of a node, or None."""
         makers = [b.producer(v) for v in node.operands]
         made = [maker.op.name if maker is not None else "" for maker in makers]
-        for rule in self._by_op.get(node.op.name, self._general):
+        op = node.op.name
+        rules = self._by_op.get(op)
+        if rules is None:
+            rules = self._by_op[op] = [r for r in self._rules if r.root in (op, None)]
+        for rule in rules:
             if isinstance(rule, Rule) and not _may_fit(rule.behind, made, node):
                 continue
             values = rule(b, node)

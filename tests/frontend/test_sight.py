@@ -1,0 +1,178 @@
+"""When recorded programs are compiled: not at first sight, unless that pays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import rustorch
+from rustorch import compiler, nn, optim
+from rustorch.compiler import stepwise
+from rustorch.config import config
+from rustorch.frontend.explain import journal
+
+
+@pytest.fixture(autouse=True)
+def second_sight(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As users have it: the other tests compile at once."""
+    rustorch.sync()
+    monkeypatch.setattr(config, "sight", 2)
+    yield
+    rustorch.sync()
+
+
+def compiles() -> int:
+    return compiler.statistics.compiles
+
+
+def bits(x: rustorch.Tensor) -> bytes:
+    return bytes(x.numpy().tobytes())
+
+
+def test_a_program_is_compiled_when_it_is_seen_again_with_the_same_bits() -> None:
+    x = rustorch.tensor(np.random.default_rng(0).normal(size=(7, 11)).astype(np.float32))
+
+    def program() -> rustorch.Tensor:
+        return ((x - x.mean(dim=1, keepdim=True)).exp().sum(dim=0) @ x.tanh().T * 1.01171875).sigmoid()
+
+    before, stepped = compiles(), journal.stepwise
+    first = bits(program())
+    assert (compiles() - before, journal.stepwise - stepped) == (0, 1)
+    second = bits(program())
+    assert (compiles() - before, journal.stepwise - stepped) == (1, 1)
+    assert bits(program()) == first == second
+    assert compiles() - before == 1
+
+
+def test_a_gradient_has_the_same_bits_at_every_sight() -> None:
+    w = rustorch.tensor(np.random.default_rng(1).normal(size=(5, 4)), requires_grad=True)
+    seen = []
+    for _ in range(3):
+        w.grad = None
+        loss = (w.exp().sum(dim=1).log() * w.sum(dim=1).tanh()).mean()
+        loss.backward()
+        seen.append((bits(loss.detach()), bits(w.grad)))
+    assert seen[0] == seen[1] == seen[2]
+
+
+def test_known_operations_need_nothing_new_for_another_shape() -> None:
+    rng = np.random.default_rng(2)
+    for rows, columns in ((3, 4), (5, 2), (17, 64), (1, 9)):
+        known = len(stepwise._singles)
+        before = compiles()
+        x = rustorch.tensor(rng.normal(size=(rows, columns)))
+        y = (x.exp() / x.exp().sum()).log()
+        assert np.allclose(y.numpy(), np.log(np.exp(x.numpy()) / np.exp(x.numpy()).sum()))
+        assert compiles() == before
+        if rows == 5:
+            assert len(stepwise._singles) == known
+    x = rustorch.tensor(rng.normal(size=300).astype(np.float32))
+    known = len(stepwise._singles)
+    assert ((x[1:] - x[:-1]) * 2 + 1 > 0).reshape(13, 23).T.tolist()  # numpy has the bits of all of these
+    assert len(stepwise._singles) == known
+
+
+def test_much_to_do_is_compiled_at_once() -> None:
+    x = rustorch.ones(4_000_000)
+    before = compiles()
+    y = ((x + 1) * 3 - x) * (x - 0.5)
+    rustorch.sync()
+    assert compiles() == before + 1
+    assert y[5].item() == 2.5
+
+
+def test_a_training_step_does_not_wait_twice() -> None:
+    """Its program is compiled at once where the singles that it lacks are dear, and later where they are there."""
+    rustorch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(9, 8), nn.Tanh(), nn.Linear(8, 7), nn.Sigmoid(), nn.Linear(7, 3))
+    opt = optim.SGD(model.parameters(), lr=0.1)
+    x, y = rustorch.randn(6, 9), rustorch.tensor([0, 1, 2, 0, 1, 2])
+    rustorch.sync()
+    stepwise._singles.clear()
+    stepped, before = journal.stepwise, compiles()
+
+    def step() -> float:
+        opt.zero_grad()
+        loss = nn.CrossEntropyLoss()(model(x), y)
+        loss.backward()
+        opt.step()
+        return float(loss)
+
+    losses = [step() for _ in range(3)]
+    assert journal.stepwise == stepped
+    assert compiles() - before == 2  # forward and backward; the step of the optimiser
+    assert losses[2] < losses[1] < losses[0]
+
+
+def test_what_runs_node_by_node_raises_the_same_errors() -> None:
+    x, indices = rustorch.tensor([1.0, 2.0, 3.0]), rustorch.tensor([0, 5])
+    for _ in range(3):
+        with pytest.raises(IndexError, match="5"):
+            x[indices].tolist()
+        rustorch.sync()
+    assert (x * 2).tolist() == [2.0, 4.0, 6.0]
+
+
+def test_results_are_no_views_of_what_was_given() -> None:
+    x = rustorch.tensor([1.0, 2.0, 3.0, 4.0])
+    y, z = x.exp().reshape(2, 2), x.detach().clone()
+    both = y.T, y + 0
+    rustorch.sync()
+    y.mul_(2)
+    z.add_(1)
+    rustorch.sync()
+    assert x.tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert z.tolist() == [2.0, 3.0, 4.0, 5.0]
+    assert np.allclose(both[0].numpy(), 2 * np.exp([[1.0, 3.0], [2.0, 4.0]]))
+    assert np.allclose(both[1].numpy(), np.exp([[1.0, 2.0], [3.0, 4.0]]))
+
+
+def test_explain_tells_what_ran_node_by_node_and_why_something_was_compiled() -> None:
+    x = rustorch.tensor([1.0, 2.0])
+    for _ in range(2):
+        (x.sin() * 1.00390625).tolist()
+    told = rustorch.explain()
+    assert f"{journal.stepwise} of which ran node by node at first sight" in told
+    assert "program compiled: it was seen again" in told
+
+
+# --- Python numbers that change ---------------------------------------------------------------------------------------
+
+
+def test_a_learning_rate_that_decays_is_a_constant_then_an_input() -> None:
+    w = rustorch.tensor([1.0, -2.0, 3.0], requires_grad=True)
+    expected = np.array([1.0, -2.0, 3.0])
+    rate = 0.25
+    before = -1
+    for turn in range(8):
+        w.grad = None
+        (w * w).sum().backward()
+        with rustorch.no_grad():
+            w -= w.grad * rate
+        rustorch.sync()
+        expected = expected - 2 * expected * rate
+        rate *= 0.75
+        if turn == 3:  # a constant; an input, seen for the first time; again; from then on nothing is new
+            before, recorded = compiles(), journal.recorded
+    assert (compiles(), journal.recorded) == (before, recorded)
+    assert np.allclose(w.detach().numpy(), expected, rtol=1e-6)
+    assert "became an input" in rustorch.explain()
+
+
+def test_a_temperature_that_changes_keeps_its_gradient_right() -> None:
+    x = rustorch.tensor([0.5, 1.5, -0.5], dtype=rustorch.float64, requires_grad=True)
+    for temperature in (1.0, 2.0, 3.0, 4.0, 1.0, 2.0):
+        x.grad = None
+        (x / temperature).exp().sum().backward()
+        assert np.allclose(x.grad.numpy(), np.exp(x.detach().numpy() / temperature) / temperature, rtol=1e-12)
+
+
+def test_a_number_in_two_places_and_of_two_types() -> None:
+    n = rustorch.tensor([4, 6])
+    for k in (2, 3, 4):
+        assert ((n + k) * k).tolist() == [(4 + k) * k, (6 + k) * k]
+        assert (n + float(k)).dtype is rustorch.float32
+        assert (n + k).dtype is rustorch.int64
+    assert (n + True).tolist() == [5, 7]
