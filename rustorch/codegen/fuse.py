@@ -323,14 +323,19 @@ class _Fuser:
         if len(first.nodes) + len(second.nodes) > MAX_NODES or (first.reduced and second.reduced and first.reduced != second.reduced):
             return False
         merged = Step(-1, "kernel", first.shape, first.reduced | second.reduced)
-        for node in (*first.nodes, *second.nodes):
-            level = "kept" if not node.op.has(Trait.REDUCTION) and is_kept(merged, node.result) else "full"
-            for operand in node.operands:
-                seen = self.plan.view(operand)
-                if self.home.get(seen.base) not in (first, second):
-                    continue
-                if _reads_anywhere(node, operand) or not self._linked(merged, seen, operand, level):
-                    return False
+        for part, other in ((first, second), (second, first)):
+            unchanged = part.reduced == merged.reduced  # what its nodes read of each other they still can
+            if unchanged and not part.needs >> other.index & 1:
+                continue
+            for node in part.nodes:
+                level = "kept" if not node.op.has(Trait.REDUCTION) and is_kept(merged, node.result) else "full"
+                for operand in node.operands:
+                    seen = self.plan.view(operand)
+                    home = self.home.get(seen.base)
+                    if home is not other and (home is not part or unchanged):
+                        continue
+                    if _reads_anywhere(node, operand) or not self._linked(merged, seen, operand, level):
+                        return False
         return not (self._between(first, second) or self._between(second, first))
 
     def _between(self, first: Step, last: Step) -> bool:

@@ -18,6 +18,8 @@ from rustorch.ir.dims import Dim, Size
 from rustorch.ir.graph import Graph, Value
 
 ALIGNMENT = 64
+MANY = 1000
+"""So many values and scratches are placed with more care than time allows for longer lists."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,12 @@ def plan_memory(
 
 
 def _place_known(pieces: Sequence[_Piece], enough: Size) -> int:
-    """Place the pieces in the order that needs least, or the first that needs no more than `enough`; gives the end of the last."""
+    """Place the pieces in the order that needs least, or the first that needs no more than `enough`; gives the end of the last.
+
+    That takes time with the square of their number, so many pieces are placed as they come instead.
+    """
+    if len(pieces) > MANY:
+        return _as_they_come(pieces)
     orders: list[Callable[[_Piece], tuple[int, int]]] = [
         lambda p: (-_bytes(p), p.first),
         lambda p: (p.first, -_bytes(p)),
@@ -130,6 +137,61 @@ def _lowest(pieces: Sequence[_Piece]) -> tuple[int, dict[_Piece, int]]:
         end = max(end, start + size)
         bisect.insort(placed, (start, start + size, first, last))
     return end, offsets
+
+
+def _as_they_come(pieces: Sequence[_Piece]) -> int:
+    """Place the pieces step by step, each in the smallest gap that takes it; gives the end of the last. n log n."""
+    ends = sorted(pieces, key=lambda p: p.last)
+    gaps: list[tuple[int, int]] = []
+    """Size and start of each gap, in order."""
+    sizes: dict[int, int] = {}
+    """Size of each gap by its start, and start by its end."""
+    starts: dict[int, int] = {}
+    end = top = freed = 0
+
+    def close(start: int, size: int) -> None:
+        gaps.pop(bisect.bisect_left(gaps, (size, start)))
+        del sizes[start], starts[start + size]
+
+    def open_(start: int, size: int) -> None:
+        bisect.insort(gaps, (size, start))
+        sizes[start], starts[start + size] = size, start
+
+    for piece in sorted(pieces, key=lambda p: (p.first, -_bytes(p))):
+        while ends[freed].last < piece.first:
+            start, size = _integer(ends[freed].offset), _bytes(ends[freed])
+            freed += 1
+            if start + size in sizes:  # the gap behind
+                behind = sizes[start + size]
+                close(start + size, behind)
+                size += behind
+            if start in starts:  # the gap before
+                before = starts[start]
+                size += start - before
+                close(before, start - before)
+                start = before
+            if start + size == end:
+                end = start
+            elif size:
+                open_(start, size)
+        need = _bytes(piece)
+        found = bisect.bisect_left(gaps, (need, 0))
+        if need and found < len(gaps):
+            size, start = gaps[found]
+            close(start, size)
+            if size > need:
+                open_(start + need, size - need)
+            piece.offset = start
+        else:
+            piece.offset = end
+            end += need
+        top = max(top, end)
+    return top
+
+
+def _integer(size: Size) -> int:
+    assert isinstance(size, int)
+    return size
 
 
 def _bytes(piece: _Piece) -> int:

@@ -7,13 +7,14 @@ nothing this way.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rustorch.ir.dims import Size
 from rustorch.ir.graph import Node, Value
-from rustorch.ir.op import IndexMap, Trait
+from rustorch.ir.op import IndexMap, SameName, Trait
 from rustorch.ir.types import TensorType, contiguous_strides
 
 
@@ -56,6 +57,7 @@ def tensor(value: Value) -> TensorType:
     return value.type
 
 
+@functools.lru_cache(maxsize=4096)
 def identity_reads(shape: tuple[Size, ...]) -> tuple[AxisRead, ...]:
     """Each axis read as it is; axes of size 1 at 0."""
     return tuple(AxisRead(None, 0, 0) if size == 1 else AxisRead(k, 1, 0) for k, size in enumerate(shape))
@@ -68,6 +70,8 @@ def real_axes(shape: tuple[Size, ...]) -> tuple[int, ...]:
 
 def is_virtual(node: Node) -> bool:
     """Whether a node moves elements in a way that a view can follow."""
+    if isinstance(node.op.lower, SameName):
+        return False
     if node.op.name == "reshape":
         before, after = tensor(node.operands[0]).shape, tensor(node.result).shape
         return [s for s in before if s != 1] == [s for s in after if s != 1]

@@ -24,7 +24,7 @@ from rustorch.ir.graph import Graph, Node, Value
 from rustorch.ir.pattern import Log
 from rustorch.ir.printer import to_text
 from rustorch.ir.verifier import verify
-from rustorch.passes import canonicalize, contract, dead_code, inline, simplify
+from rustorch.passes import contract, dead_code, inline, simplify
 from rustorch.runtime.executable import Executable
 from rustorch.runtime.loader import Loaded, load
 
@@ -34,16 +34,14 @@ PassLog = Callable[[str, str, Node, Sequence[Value]], None]
 
 PIPELINE: tuple[tuple[str, Pass, str], ...] = (
     ("inline", inline.run, "composite ops become the ops that define them; `detach` goes"),
-    ("canonicalize", canonicalize.run, "one spelling per meaning"),
-    ("simplify", simplify.run, "each step lowers cost"),
+    ("simplify", simplify.run, "one spelling per meaning; each step lowers cost"),
     ("dead_code", dead_code.run, "no node without a reader"),
     ("contract", contract.run, "products that are only added are fused multiply-adds"),
 )
 """Name, pass, contract. Code generation follows: fuse, lower, expand_math, memory_plan, emit."""
 
 ORDER: tuple[tuple[str, str, str], ...] = (
-    ("inline", "canonicalize", "rules are written for ops that have no definition by others"),
-    ("canonicalize", "simplify", "rules are written against canonical form"),
+    ("inline", "simplify", "rules are written for ops that have no definition by others"),
     ("simplify", "dead_code", "rules leave nodes without readers"),
     ("dead_code", "contract", "a product with a dead reader would seem to have two"),
 )

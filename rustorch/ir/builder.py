@@ -11,6 +11,7 @@ A Python number as operand becomes a constant of the other operands' type. Names
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ import numpy as np
 from rustorch.errors import CompilerBug
 from rustorch.ir.graph import Attribute, Graph, Node, Payload, Value
 from rustorch.ir.location import UNKNOWN, Location
-from rustorch.ir.op import REGISTRY, OpDef, Trait
+from rustorch.ir.op import REGISTRY, OpDef
 from rustorch.ir.types import BufferType, Type, element
 
 Operand = Value | int | float | bool
@@ -30,6 +31,11 @@ class Rewriter(Protocol):
     """Rules to try on a node at emission: a replacement value per result, or None to keep the node."""
 
     def __call__(self, b: Builder, node: Node) -> Sequence[Value] | None: ...
+
+
+_NO_ATTRS: Mapping[str, Attribute] = {}
+_NUMBERS: dict[tuple[Any, ...], Any] = {}
+"""Python numbers rounded to element types: asking numpy takes two microseconds."""
 
 
 class Builder:
@@ -43,6 +49,8 @@ class Builder:
         self._numbered: dict[tuple[Any, ...], tuple[Value, ...]] = {}
         self._made: dict[Value, Node] = {}
         self._owned: set[Value] = set()
+        self._inferred: dict[tuple[Any, ...], Type | tuple[Type, ...]] = {} if parent is None else parent._inferred
+        """Result types by op, attributes and operand types."""
         self._fuel = 64
 
     # --- inputs, constants, the graph ---------------------------------------------------------------------------------
@@ -64,8 +72,15 @@ class Builder:
             if isinstance(value, np.ndarray):
                 payload = Payload(value.astype(dtype.numpy, copy=False))
                 return self.emit(REGISTRY["const"], (), {"value": payload, "type": type_})[0]
-        with np.errstate(over="ignore"):  # 1e300 is inf in f32
-            number = np.asarray(value).astype(dtype.numpy).item()
+        kind = (type(value), value, dtype, math.copysign(1.0, value)) if isinstance(value, (bool, int, float)) else None
+        number = _NUMBERS.get(kind) if kind is not None else None
+        if number is None:
+            with np.errstate(over="ignore"):  # 1e300 is inf in f32
+                number = np.asarray(value).astype(dtype.numpy).item()
+            if kind is not None:
+                if len(_NUMBERS) > 10_000:
+                    _NUMBERS.clear()
+                _NUMBERS[kind] = number
         return self.emit(REGISTRY["const"], (), {"value": number, "type": type_})[0]
 
     def build(self, outputs: Sequence[Value], name: str = "main") -> Graph:
@@ -108,29 +123,36 @@ class Builder:
         regions: tuple[Graph, ...] = (),
     ) -> tuple[Value, ...]:
         """The results of a new node, or of an equal one that exists, or what a rule makes of it."""
-        attrs = attrs or {}
+        attrs = attrs or _NO_ATTRS
         operands = tuple(operands)
-        builder = self._home(op, operands, regions)
-        pure = Trait.PURE in op.traits and not regions
-        key = _key(op, operands, attrs) if pure else ()
-        if pure:
-            known = builder._lookup(key)
-            if known is not None:
-                return known
-        types = op.infer(*[v.type for v in operands], **attrs, **({"regions": regions} if regions else {}))
-        results = tuple(Value(t) for t in (types if isinstance(types, tuple) else (types,)))
-        node = Node(op, operands, attrs, results, regions, self.location)
-        if pure:
+        if not op.pure or regions:
+            made = op.infer(*[v.type for v in operands], **attrs, **({"regions": regions} if regions else {}))
+            return self._add(Node(op, operands, attrs, _values_of(made), regions, self.location))
+        said = tuple([(k, _exact(v)) for k, v in sorted(attrs.items())]) if attrs else ()
+        builder = self if self.parent is None else self._home(operands)
+        key = _key(op, operands, said)
+        known = builder._numbered.get(key) if builder.parent is None else builder._lookup(key)
+        if known is not None:
+            return known
+        kind = (op.name, said, *[v.type for v in operands])
+        types = self._inferred.get(kind)
+        if types is None:
+            types = self._inferred[kind] = op.infer(*[v.type for v in operands], **attrs)
+        node = Node(op, operands, attrs, _values_of(types), (), self.location)
+        if builder.rewriter is not None:
             replacement = builder._rewrite(node)
             if replacement is not None:
                 builder._numbered[key] = replacement
                 return replacement
-            builder._numbered[key] = results
-        builder.nodes.append(node)
-        for value in results:
-            builder._made[value] = node
-            builder._owned.add(value)
-        return results
+        builder._numbered[key] = node.results
+        return builder._add(node)
+
+    def _add(self, node: Node) -> tuple[Value, ...]:
+        self.nodes.append(node)
+        for value in node.results:
+            self._made[value] = node
+            self._owned.add(value)
+        return node.results
 
     @contextmanager
     def at(self, location: Location) -> Iterator[None]:
@@ -161,10 +183,8 @@ class Builder:
             raise CompilerBug(f"{op.name}: no operand says the type of the literals {operands}")
         return [x if isinstance(x, Value) else self.const(x, _typed_for(x, type_)) for x in operands]
 
-    def _home(self, op: OpDef, operands: tuple[Value, ...], regions: tuple[Graph, ...]) -> Builder:
+    def _home(self, operands: tuple[Value, ...]) -> Builder:
         """In a region: the outermost builder that knows all operands (loop-invariant code moves out by construction)."""
-        if self.parent is None or Trait.PURE not in op.traits or regions:
-            return self
         builder = self
         while builder.parent is not None and not builder.guarded and not any(v in builder._owned for v in operands):
             builder = builder.parent
@@ -183,19 +203,24 @@ class Builder:
         if self.rewriter is None or self._fuel <= 0:
             return None
         self._fuel -= 1
+        before, self.location = self.location, node.location
         try:
-            with self.at(node.location):
-                replacement = self.rewriter(self, node)
+            replacement = self.rewriter(self, node)
         finally:
+            self.location = before
             self._fuel += 1
         return None if replacement is None else tuple(replacement)
 
 
-def _key(op: OpDef, operands: tuple[Value, ...], attrs: Mapping[str, Attribute]) -> tuple[Any, ...]:
-    numbers = tuple(map(id, operands))
-    if Trait.COMMUTATIVE in op.traits and len(numbers) == 2 and numbers[0] > numbers[1]:
-        numbers = (numbers[1], numbers[0])
-    return (op.name, numbers, *((k, _exact(v)) for k, v in sorted(attrs.items())))
+def _key(op: OpDef, operands: tuple[Value, ...], said: tuple[Any, ...]) -> tuple[Any, ...]:
+    if op.commutative and len(operands) == 2:
+        x, y = map(id, operands)
+        return (op.name, x, y, said) if x <= y else (op.name, y, x, said)
+    return (op.name, *map(id, operands), said)
+
+
+def _values_of(types: Type | tuple[Type, ...]) -> tuple[Value, ...]:
+    return tuple([Value(t) for t in types]) if isinstance(types, tuple) else (Value(types),)
 
 
 def _exact(attribute: Attribute) -> Any:

@@ -234,8 +234,13 @@ class OpDef:
     errors: tuple[Refusal, ...] = ()
     kinks: str = ""
     """What the derivative is where the function has none."""
+    pure: bool = field(init=False)
+    """`has(Trait.PURE)`, which every emission asks for."""
+    commutative: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "pure", Trait.PURE in self.traits)
+        object.__setattr__(self, "commutative", Trait.COMMUTATIVE in self.traits)
         if not self.doc or not self.name.isidentifier():
             raise CompilerBug(f"op {self.name!r} needs an identifier as name, and a doc")
         if isinstance(self.derivative, Expanded) and self.expand is None:
