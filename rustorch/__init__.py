@@ -18,8 +18,6 @@ from rustorch.frontend.creation import (
     ones,
     ones_like,
     tensor,
-    tril,
-    triu,
     zeros,
     zeros_like,
 )
@@ -107,7 +105,7 @@ __all__ = [
     "jit", "jvp", "L1Loss", "LayerNorm", "Linear", "linspace", "logspace", "long", "manual_seed", "Module", "MSELoss", "NLLLoss", "nn",
     "no_grad", "normal", "ones", "ones_like", "optim", "Parameter", "promote_types", "rand", "rand_like", "randint", "randn", "randn_like",
     "randperm", "ReLU", "result_type", "RMSprop", "seed", "Sequential", "set_default_dtype", "set_grad_enabled", "set_rng_state", "SGD",
-    "Size", "sync", "Tensor", "tensor", "testing", "tril", "triu", "value_and_grad", "Variable", "vjp", "vmap", "watch", "zeros",
+    "Size", "sync", "Tensor", "tensor", "testing", "value_and_grad", "Variable", "vjp", "vmap", "watch", "zeros",
     "zeros_like",
 ]  # fmt: skip
 __all__.extend(_functions.__all__)

@@ -237,29 +237,4 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
     return leaf(np.eye(n, m, dtype=kind.numpy), requires_grad)
 
 
-@operation(name="tril")
-def tril(b: Builder, input: Value, diagonal: int = 0) -> Value:
-    """The lower triangle of matrices; zeros above."""
-    return _triangle(b, input, diagonal, lower=True)
-
-
-@operation(name="triu")
-def triu(b: Builder, input: Value, diagonal: int = 0) -> Value:
-    """The upper triangle of matrices; zeros below."""
-    return _triangle(b, input, diagonal, lower=False)
-
-
-def _triangle(b: Builder, x: Value, diagonal: int, lower: bool) -> Value:
-    type_ = x.type
-    assert isinstance(type_, TensorType)
-    if type_.rank < 2:
-        raise ShapeError(f"tril: input tensor must have at least 2 dimensions, but got {type_.rank}")
-    places = type_.with_dtype(i64)
-    row, column = b.iota(type=places, axis=type_.rank - 2), b.iota(type=places, axis=type_.rank - 1)
-    reach = b.add(row, diagonal)
-    inside = b.le(column, reach) if lower else b.ge(column, reach)
-    found: Value = b.select(inside, x, b.const(0 if type_.dtype.kind != "bool" else False, x))
-    return found
-
-
 __all__ = ["DTypeError", "arange", "as_tensor", "eye", "from_numpy", "full", "linspace", "ones", "tensor", "zeros"]

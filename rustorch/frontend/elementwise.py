@@ -16,6 +16,7 @@ from rustorch.frontend.operation import Operation, as_operator, binary_caller, g
 from rustorch.frontend.state import local
 from rustorch.frontend.storage import rebind
 from rustorch.ir.op import REGISTRY, OpDef, Public, Trait
+from rustorch.ir.types import element
 
 Function = Callable[..., Any]
 
@@ -23,6 +24,8 @@ Function = Callable[..., Any]
 def _emission(op: OpDef, public: Public) -> Function:
     """The function that emits an op with promotion and broadcasting."""
     def unary(b: Builder, input: Value) -> Value:
+        if op.name in _WHOLE and element(input.type).kind == "int":
+            return input
         x = input if public.promote == "none" else promote(b, input, to=public.promote)[0]
         return b.emit(op, (x,))[0]
 
@@ -80,8 +83,10 @@ def _named(function: Function, name: str, doc: str) -> Function:
     return function
 
 
+_WHOLE = {"floor", "ceil"}
+"""Ops on floats whose results are whole numbers: integers are their own."""
 _REFLECTED = {"add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "lshift", "rshift"}
-EXTENDED = frozenset({"add", "sub", "subtract", "div", "divide", "true_divide", "where"})
+EXTENDED = frozenset({"add", "sub", "subtract", "div", "divide", "true_divide", "where", "round"})
 """Functions that `functions.py` writes anew, with more arguments."""
 functions: dict[str, Function] = {}
 """Public functions by name."""

@@ -57,7 +57,7 @@ from rustorch.frontend.emission import (
 )
 from rustorch.frontend.indexing import index_op
 from rustorch.frontend.random import bernoulli_mask, random_key, uniform
-from rustorch.frontend.reduction import logsumexp_op, variance
+from rustorch.frontend.statistics import logsumexp_op, variance
 from rustorch.frontend.storage import rebind
 from rustorch.frontend.structure import changed, watch
 from rustorch.frontend.tensor import Tensor

@@ -1,17 +1,119 @@
-"""The functions on tensors that users call: `rustorch.exp(x)`, `rustorch.cat(…)`. Elementwise ones come from the registry."""
+"""The functions on tensors that users call: `rustorch.exp(x)`, `rustorch.cat(…)`, and the table of those that are methods.
+
+Elementwise ones come from the registry of ops (`generated.py`); the others from the files of their families. Here are those that
+belong to no family, and the names that a function has besides its own.
+"""
 
 from __future__ import annotations
 
 import builtins
 from typing import Any
 
-from rustorch.errors import ArgumentError, compose
-from rustorch.frontend import elementwise, indexing, movement, reduction
+from rustorch.errors import ArgumentError
+from rustorch.frontend import arrangement, compositions, contraction, elementwise, indexing, movement, places, reduction, statistics
+from rustorch.frontend.arrangement import (
+    adjoint,
+    as_strided,
+    as_strided_scatter,
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    block_diag,
+    cartesian_prod,
+    column_stack,
+    combinations,
+    diag,
+    diag_embed,
+    diagflat,
+    diagonal,
+    diagonal_scatter,
+    dsplit,
+    dstack,
+    fliplr,
+    flipud,
+    hsplit,
+    hstack,
+    meshgrid,
+    moveaxis,
+    movedim,
+    ravel,
+    repeat_interleave,
+    roll,
+    rot90,
+    row_stack,
+    split_with_sizes,
+    swapdims,
+    tensor_split,
+    tile,
+    trace,
+    tril,
+    triu,
+    unravel_index,
+    vander,
+    vsplit,
+    vstack,
+)
 from rustorch.frontend.base import TensorBase
-from rustorch.frontend.emission import Builder, Value, axis_of, dtype_of, operation, reduce, shape_of, together
-from rustorch.frontend.indexing import gather, index_select, masked_fill, masked_select, nonzero, scatter_add, take_along_dim
+from rustorch.frontend.compositions import (
+    addcdiv,
+    addcmul,
+    deg2rad,
+    float_power,
+    fmax,
+    fmin,
+    fmod,
+    frac,
+    frexp,
+    heaviside,
+    hypot,
+    isclose,
+    isfinite,
+    isin,
+    isinf,
+    isnan,
+    isneginf,
+    isposinf,
+    isreal,
+    ldexp,
+    lerp,
+    logit,
+    nan_to_num,
+    nextafter,
+    positive,
+    rad2deg,
+    signbit,
+    sinc,
+    trunc,
+    xlogy,
+)
+from rustorch.frontend.compositions import rounded as round
+from rustorch.frontend.contraction import (
+    addbmm,
+    addmm,
+    addmv,
+    addr,
+    baddbmm,
+    bilinear,
+    bmm,
+    cdist,
+    chain_matmul,
+    cross,
+    dot,
+    einsum,
+    ger,
+    inner,
+    kron,
+    mm,
+    mv,
+    outer,
+    tensordot,
+    vdot,
+)
+from rustorch.frontend.contraction import matmul_op as matmul
+from rustorch.frontend.indexing import masked_select, nonzero
 from rustorch.frontend.movement import (
     broadcast_tensors,
+    broadcast_to,
     cat,
     chunk,
     flatten,
@@ -29,41 +131,83 @@ from rustorch.frontend.movement import (
     unflatten,
     unsqueeze,
 )
-from rustorch.frontend.reduction import all, amax, amin, any, argmax, argmin, clamp, logsumexp, max, mean, min, prod, std, sum, var
-from rustorch.frontend.storage import same
-from rustorch.ir.types import DType
+from rustorch.frontend.places import (
+    argwhere,
+    gather,
+    index_add,
+    index_copy,
+    index_fill,
+    index_put,
+    index_reduce,
+    index_select,
+    masked_fill,
+    masked_scatter,
+    put,
+    scatter,
+    scatter_add,
+    scatter_reduce,
+    select_scatter,
+    slice_scatter,
+    take,
+    take_along_dim,
+)
+from rustorch.frontend.reduction import (
+    all,
+    amax,
+    amin,
+    any,
+    argmax,
+    argmin,
+    clamp,
+    clamp_max,
+    clamp_min,
+    max,
+    mean,
+    min,
+    prod,
+    sum,
+)
+from rustorch.frontend.statistics import (
+    aminmax,
+    bincount,
+    corrcoef,
+    count_nonzero,
+    cov,
+    cumsum,
+    cumulative_trapezoid,
+    diff,
+    dist,
+    gradient,
+    histc,
+    histogram,
+    logsumexp,
+    nanmean,
+    nansum,
+    norm,
+    renorm,
+    std,
+    std_mean,
+    trapezoid,
+    trapz,
+    var,
+    var_mean,
+)
+from rustorch.frontend.storage import into, same
 
 _mul, _add, _sub, _div = (elementwise.functions[name] for name in ("mul", "add", "sub", "div"))
 
 
-def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
+# --- Arithmetic with more arguments than the ops have -----------------------------------------------------------------
+
+
+def add(input: Any, other: Any, *, alpha: float = 1, out: Any = None) -> Any:
     """`input + alpha * other`."""
-    return _add(input, other) if alpha == 1 else _add(input, _mul(other, alpha))
+    return _add(input, other, out=out) if alpha == 1 else _add(input, _mul(other, alpha), out=out)
 
 
-def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
+def sub(input: Any, other: Any, *, alpha: float = 1, out: Any = None) -> Any:
     """`input - alpha * other`."""
-    return _sub(input, other) if alpha == 1 else _sub(input, _mul(other, alpha))
-
-
-def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
-    """`input / other`; with `rounding_mode` "floor" or "trunc", rounded to whole numbers."""
-    if rounding_mode is None:
-        return _div(input, other)
-    if rounding_mode == "floor":
-        return elementwise.functions["floor_divide"](input, other)
-    if rounding_mode == "trunc":
-        return trunc(_div(input, other))
-    raise ArgumentError(
-        f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
-    )
-
-
-@operation
-def trunc(b: Builder, input: Value) -> Value:
-    """The whole number next to each element, toward zero."""
-    found: Value = b.select(b.lt(input, 0), b.ceil(input), b.floor(input))
-    return found
+    return _sub(input, other, out=out) if alpha == 1 else _sub(input, _mul(other, alpha), out=out)
 
 
 def rsub(input: Any, other: Any, *, alpha: float = 1) -> Any:
@@ -71,51 +215,30 @@ def rsub(input: Any, other: Any, *, alpha: float = 1) -> Any:
     return sub(other, input, alpha=alpha)
 
 
-def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
-    """`input + value * tensor1 * tensor2`."""
-    return add(input, _mul(tensor1, tensor2), alpha=value)
+def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = None) -> Any:
+    """`input / other`; with `rounding_mode` "floor" or "trunc", rounded to whole numbers."""
+    if rounding_mode is None:
+        return _div(input, other, out=out)
+    if rounding_mode == "floor":
+        return elementwise.functions["floor_divide"](input, other, out=out)
+    if rounding_mode == "trunc":
+        return compositions.truncated_quotient(input, other, out=out)
+    raise ArgumentError(
+        f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
+    )
 
 
-def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
-    """`input + value * tensor1 / tensor2`."""
-    return add(input, _div(tensor1, tensor2), alpha=value)
-
-
-@operation
-def lerp(b: Builder, input: Value, end: Value, weight: Any) -> Value:
-    """The point at `weight` on the way from `input` to `end`."""
-    found: Value = b.add(input, b.mul(b.sub(end, input), float(weight)))
-    return found
-
-
-def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-    """`beta * input + alpha * mat1 @ mat2`."""
-    product = reduction.matmul_op(mat1, mat2)
-    product = product if alpha == 1 else _mul(product, alpha)
-    return _add(input if beta == 1 else _mul(input, beta), product)
-
-
-def where(condition: Any, input: Any = None, other: Any = None) -> Any:
+def where(condition: Any, input: Any = None, other: Any = None, *, out: Any = None) -> Any:
     """`input` where the condition holds, `other` elsewhere; without them, the places where the condition holds."""
     if input is None and other is None:
         return indexing.nonzero(condition, as_tuple=True)
-    return reduction.where_op(condition, input, other)
+    return into(out, reduction.where_op(condition, input, other))
 
 
-def dot(input: Any, tensor: Any) -> Any:
-    """The inner product of two vectors."""
-    for x in (input, tensor):
-        if len(x._type.shape) != 1:
-            raise ArgumentError(f"1D tensors expected, but got {len(input._type.shape)}D and {len(tensor._type.shape)}D tensors")
-    return reduction.matmul_op(input, tensor)
+# --- Questions --------------------------------------------------------------------------------------------------------
 
 
-def outer(input: Any, vec2: Any) -> Any:
-    """The products of all pairs of elements of two vectors."""
-    return _mul(movement.unsqueeze(input, 1), vec2)
-
-
-def clone(input: Any) -> Any:
+def clone(input: Any, *, memory_format: Any = None) -> Any:
     """A copy, through which gradients flow."""
     return same(input)
 
@@ -135,21 +258,32 @@ def is_floating_point(input: Any) -> builtins.bool:
     return bool(input._type.dtype.kind == "float")
 
 
+def is_complex(input: Any) -> builtins.bool:
+    """Whether the elements are complex numbers."""
+    return bool(input._type.dtype.kind == "complex")
+
+
+def is_signed(input: Any) -> builtins.bool:
+    """Whether the elements may be negative."""
+    return bool(input._type.dtype.numpy.kind in "ifc")
+
+
+def is_nonzero(input: Any) -> builtins.bool:
+    """Whether the only element is not 0. Looks at it."""
+    if input.numel() != 1:
+        many = "no values" if input.numel() == 0 else "more than one value"
+        raise ArgumentError(f"Boolean value of Tensor with {many} is ambiguous")
+    return bool(input.item())
+
+
+def is_same_size(input: Any, other: Any) -> builtins.bool:
+    """Whether two tensors have one shape."""
+    return bool(input._type.shape == other._type.shape)
+
+
 def allclose(input: Any, other: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: builtins.bool = False) -> builtins.bool:
     """Whether all elements are within `atol + rtol * |other|` of each other. Looks at the elements."""
     return bool(reduction.all(isclose(input, other, rtol, atol, equal_nan)))
-
-
-@operation
-def isclose(
-    b: Builder, input: Value, other: Value, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: builtins.bool = False
-) -> Value:
-    """Whether elements are within `atol + rtol * |other|` of each other."""
-    x, y = together(b, input, other)
-    near = b.le(b.abs(b.sub(x, y)), b.add(b.mul(b.abs(y), rtol), atol))
-    finite = b.lt(b.abs(y), float("inf"))
-    found = b.or_(b.eq(x, y), b.and_(near, finite))
-    return b.or_(found, b.and_(b.ne(x, x), b.ne(y, y))) if equal_nan else found  # type: ignore[no-any-return]
 
 
 def equal(input: Any, other: Any) -> builtins.bool:
@@ -157,100 +291,63 @@ def equal(input: Any, other: Any) -> builtins.bool:
     return input._type.shape == other._type.shape and bool(reduction.all(elementwise.functions["eq"](input, other)))
 
 
-@operation
-def isnan(b: Builder, input: Value) -> Value:
-    """Whether elements are NaN."""
-    found: Value = b.ne(input, input)
-    return found
+def broadcast_shapes(*shapes: Any) -> Any:
+    """The shape that shapes broadcast to."""
+    return movement.broadcast_sizes(*(tuple(s) if isinstance(s, (list, tuple)) else (s,) for s in shapes))
 
 
-@operation
-def isinf(b: Builder, input: Value) -> Value:
-    """Whether elements are infinite."""
-    found: Value = b.eq(b.abs(input), float("inf"))
-    return found
+# --- Names ------------------------------------------------------------------------------------------------------------
 
-
-@operation
-def isfinite(b: Builder, input: Value) -> Value:
-    """Whether elements are neither infinite nor NaN."""
-    found: Value = b.lt(b.abs(input), float("inf"))
-    return found
-
-
-@operation
-def cumsum(b: Builder, input: Value, dim: builtins.int) -> Value:
-    """Sums of all elements up to each one, along a dimension: by doubling steps, so log2(n) additions."""
-    rank = len(shape_of(input))
-    axis = axis_of(dim, rank)
-    size = shape_of(input)[axis]
-    if not isinstance(size, builtins.int):
-        raise ArgumentError(compose("cumsum needs a known size"))
-    total, step = input, 1
-    while step < size:
-        zeros = (0,) * rank
-        head = b.slice(
-            total, starts=zeros, limits=tuple(s - step if a == axis else s for a, s in enumerate(shape_of(input))), strides=(1,) * rank
-        )
-        low = tuple(step if a == axis else 0 for a in range(rank))
-        total = b.add(total, b.pad(head, low=low, high=zeros, value=movement.zero_of(input)))
-        step *= 2
-    return total
-
-
-def norm(input: Any, p: Any = 2, dim: Any = None, keepdim: builtins.bool = False, dtype: DType | None = None) -> Any:
-    """The p-norm of the elements, or along dimensions; at 0 its gradient is 0."""
-    x = input if dtype is None else input.to(dtype)
-    return norm_op(x, 2.0 if p == "fro" else builtins.float(p), dim if dim is None or isinstance(dim, int) else tuple(dim), keepdim)
-
-
-@operation(name="norm")
-def norm_op(b: Builder, input: Value, p: float, dim: reduction.Dims, keepdim: builtins.bool) -> Value:
-    """The p-norm."""
-    x = b.abs(input)
-    if p == float("inf"):
-        return reduce(b, "max", x, dim, keepdim)
-    if p == float("-inf"):
-        return reduce(b, "min", x, dim, keepdim)
-    if p == 1:
-        return reduce(b, "sum", x, dim, keepdim)
-    if p == 0:
-        return reduce(b, "sum", b.convert(b.ne(x, 0), dtype=dtype_of(x)), dim, keepdim)
-    total = reduce(b, "sum", b.mul(x, x) if p == 2 else b.pow(x, p), dim, keepdim)
-    positive = b.gt(total, 0)
-    inner = b.select(positive, total, b.const(1, total))  # no infinite slope at 0
-    root = b.sqrt(inner) if p == 2 else b.pow(inner, 1 / p)
-    found: Value = b.select(positive, root, total)
-    return found
-
-
-matmul = mm = mv = bmm = reduction.matmul_op
 concat = concatenate = cat
 swapaxes = transpose
 clip = clamp
 subtract = sub
 divide = true_divide = div
+fix = trunc
 
 METHODS: dict[str, Any] = {
     f.__name__: f
     for f in (
-        add, sub, div, trunc, addcmul, addcdiv, lerp, addmm, outer, dot, isclose, allclose, equal, isnan, isinf, isfinite, cumsum, norm,
+        *movement.FUNCTIONS, *reduction.FUNCTIONS, *statistics.FUNCTIONS, *compositions.FUNCTIONS, *places.FUNCTIONS,
+        add, sub, div, allclose, equal, is_complex, is_signed, is_nonzero, is_same_size, masked_select, nonzero,
     )
 }  # fmt: skip
-METHODS.update(subtract=sub, divide=div, true_divide=div)
-METHODS.update(
-    {
-        f"{name}_": elementwise.in_place(METHODS[name])
-        for name in ("add", "sub", "div", "addcmul", "addcdiv", "lerp", "addmm", "subtract", "divide", "true_divide")
-    }
-)
-"""Methods of tensors that are written here."""
+METHODS |= arrangement.METHODS | contraction.METHODS
+METHODS |= {
+    "subtract": sub,
+    "divide": div,
+    "true_divide": div,
+    "swapaxes": transpose,
+    "clip": clamp,
+    "fix": trunc,
+    "where": lambda self, condition, other: reduction.where_op(condition, self, other),
+}
+METHODS |= {
+    f"{name}_": elementwise.in_place(METHODS[name])
+    for name in (
+        *(f.__name__ for f in (*compositions.IN_PLACE, *places.IN_PLACE, *contraction.IN_PLACE)),
+        "add", "sub", "div", "subtract", "divide", "true_divide", "clamp", "clip", "clamp_min", "clamp_max", "fix", "cumsum", "tril",
+        "triu", "renorm",
+    )
+}  # fmt: skip
+"""Methods of tensors besides those that the registry gives."""
 
 __all__ = [
-    "add", "addcdiv", "addcmul", "addmm", "all", "allclose", "amax", "amin", "any", "argmax", "argmin", "bmm", "broadcast_tensors", "cat",
-    "chunk", "clamp", "clip", "clone", "concat", "concatenate", "cumsum", "div", "divide", "dot", "equal", "flatten", "flip", "gather",
-    "index_select", "is_floating_point", "is_tensor", "isclose", "isfinite", "isinf", "isnan", "lerp", "logsumexp", "masked_fill",
-    "masked_select", "matmul", "max", "mean", "min", "mm", "mv", "narrow", "nonzero", "norm", "numel", "outer", "permute", "prod",
-    "reshape", "rsub", "scatter_add", "select", "split", "squeeze", "stack", "std", "sub", "subtract", "sum", "swapaxes", "t",
-    "take_along_dim", "transpose", "true_divide", "trunc", "unbind", "unflatten", "unsqueeze", "var", "where",
+    "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "adjoint", "all", "allclose", "amax", "amin", "aminmax", "any",
+    "argmax", "argmin", "argwhere", "as_strided", "as_strided_scatter", "atleast_1d", "atleast_2d", "atleast_3d", "baddbmm", "bilinear",
+    "bincount", "block_diag", "bmm", "broadcast_shapes", "broadcast_tensors", "broadcast_to", "cartesian_prod", "cat", "cdist",
+    "chain_matmul", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "column_stack", "combinations", "concat", "concatenate",
+    "corrcoef", "count_nonzero", "cov", "cross", "cumsum", "cumulative_trapezoid", "deg2rad", "diag", "diag_embed", "diagflat",
+    "diagonal", "diagonal_scatter", "diff", "dist", "div", "divide", "dot", "dsplit", "dstack", "einsum", "equal", "fix", "flatten",
+    "flip", "fliplr", "flipud", "float_power", "fmax", "fmin", "fmod", "frac", "frexp", "gather", "ger", "gradient", "heaviside", "histc",
+    "histogram", "hsplit", "hstack", "hypot", "index_add", "index_copy", "index_fill", "index_put", "index_reduce", "index_select",
+    "inner", "is_complex", "is_floating_point", "is_nonzero", "is_same_size", "is_signed", "is_tensor", "isclose", "isfinite", "isin",
+    "isinf", "isnan", "isneginf", "isposinf", "isreal", "kron", "ldexp", "lerp", "logit", "logsumexp", "masked_fill", "masked_scatter",
+    "masked_select", "matmul", "max", "mean", "meshgrid", "min", "mm", "moveaxis", "movedim", "mv", "nan_to_num", "nanmean", "nansum",
+    "narrow", "nextafter", "nonzero", "norm", "numel", "outer", "permute", "positive", "prod", "put", "rad2deg", "ravel", "renorm",
+    "repeat_interleave", "reshape", "roll", "rot90", "round", "row_stack", "rsub", "scatter", "scatter_add", "scatter_reduce", "select",
+    "select_scatter", "signbit", "sinc", "slice_scatter", "split", "split_with_sizes", "squeeze", "stack", "std", "std_mean", "sub",
+    "subtract", "sum", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tensor_split", "tensordot", "tile", "trace", "transpose",
+    "trapezoid", "trapz", "tril", "triu", "true_divide", "trunc", "unbind", "unflatten", "unravel_index", "unsqueeze", "vander", "var",
+    "var_mean", "vdot", "vsplit", "vstack", "where", "xlogy",
 ]  # fmt: skip

@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from rustorch.errors import ArgumentError, DimensionError, ShapeError, compose
+from rustorch.errors import ArgumentError, DimensionError
 from rustorch.frontend.base import TensorBase
-from rustorch.frontend.elementwise import recorded
 from rustorch.frontend.emission import (
     Builder,
     Shape,
     Value,
-    axis_of,
     broadcast,
     broadcast_to,
     convert,
@@ -23,11 +21,11 @@ from rustorch.frontend.emission import (
     reshape,
     shape_of,
 )
-from rustorch.frontend.movement import is_plain, plain_view, region, select, squeeze, unsqueeze
+from rustorch.frontend.movement import broadcast_tensors, is_plain, plain_view, region, select
 from rustorch.frontend.movement import reshape as reshape_view
 from rustorch.frontend.operation import from_array
 from rustorch.frontend.reduction import where_op
-from rustorch.frontend.storage import check_writable, convert_to, put_op, rebind, write
+from rustorch.frontend.storage import check_writable, convert_to, rebind, write
 from rustorch.ir.dims import Dim, Size, product
 from rustorch.ir.dtypes import bool_, i64
 from rustorch.ir.types import TensorType
@@ -78,64 +76,45 @@ def wrapped(b: Builder, index: Value, size: Any) -> Value:
     return counted
 
 
-@operation(name="gather")
-def gather(b: Builder, input: Value, dim: int, index: Value) -> Value:
-    """The elements at places `index` along a dimension."""
-    axis = axis_of(dim, len(shape_of(input)))
-    table = trimmed(b, input, index, axis)
-    found: Value = b.gather(table, index, axis=axis)
-    return found
+def added_at(b: Builder, x: Value, places: Value, updates: Value, axis: int) -> Value:
+    """The tensor with updates added at places along an axis; bools are replaced."""
+    if dtype_of(x) is bool_:
+        return b.scatter(x, places, updates, axis=axis, combine="replace")  # type: ignore[no-any-return]
+    return b.scatter_add(x, places, updates, axis=axis)  # type: ignore[no-any-return]
 
 
-def trimmed(b: Builder, input: Value, index: Value, axis: int) -> Value:
-    """The part of the tensor that an index, smaller beside the axis, speaks of."""
-    own, asked = shape_of(input), shape_of(index)
-    if len(own) != len(asked):
-        raise ShapeError("Index tensor must have the same number of dimensions as input tensor")
-    limits = tuple(s if a == axis else t for a, (s, t) in enumerate(zip(own, asked, strict=True)))
-    if limits == own:
+@operation(name="index_put")
+def index_put_op(
+    b: Builder, input: Value, indices: Sequence[Value], values: Value, axes: tuple[int, ...], accumulate: bool
+) -> Value:
+    """The tensor with values put, or added, at places: an index tensor for each of `axes`, broadcast together.
+
+    The result of indexing with them has the shape that `values` broadcast to.
+    """
+    own = shape_of(input)
+    flat = flat_place(b, indices, axes, own)
+    where = shape_of(flat)
+    rest = tuple(a for a in range(len(own)) if a not in axes)
+    perm = (*axes, *rest)
+    rows, width, many = product(tuple(own[a] for a in axes)), product(tuple(own[a] for a in rest)), product(where)
+    first = axes[0]
+    inside = first and axes == tuple(range(first, first + len(axes)))
+    kept = tuple(own[a] for a in rest)
+    shown = (*kept[:first], *where, *kept[first:]) if inside else (*where, *kept)
+    added = fill_like.emit(b, values, TensorType(dtype_of(input), shown))
+    if inside:  # the indexed dimensions stand where they stood: bring them to the front
+        n = len(where)
+        order = (*range(first, first + n), *range(first), *range(first + n, len(shown)))
+        added = b.transpose(added, perm=order)
+    if product(shown) == 0:
         return input
-    part: Value = b.slice(input, starts=(0,) * len(own), limits=limits, strides=(1,) * len(own))
-    return part
-
-
-@operation(name="scatter_add")
-def scatter_add(b: Builder, input: Value, dim: int, index: Value, src: Value) -> Value:
-    """The tensor with `src` added at places `index` along a dimension."""
-    axis = axis_of(dim, len(shape_of(input)))
-    limits = shape_of(index)
-    if shape_of(src) != limits:
-        src = b.slice(src, starts=(0,) * len(limits), limits=limits, strides=(1,) * len(limits))
-    added: Value = b.scatter_add(input, index, convert(b, src, dtype_of(input)), axis=axis)
-    return added
-
-
-@operation(name="index_select")
-def index_select(b: Builder, input: Value, dim: int, index: Value) -> Value:
-    """The slices at places `index` along a dimension."""
-    axis = axis_of(dim, len(shape_of(input)))
-    found: Value = index_op.emit(b, input, [index], (axis,))
-    return found
-
-
-@operation(name="take_along_dim")
-def take_along_dim(b: Builder, input: Value, indices: Value, dim: int) -> Value:
-    """The elements at places along a dimension, broadcast beside it."""
-    axis = axis_of(dim, len(shape_of(input)))
-    own = list(shape_of(input))
-    shape = tuple(shape_of(indices)[a] if a == axis else s for a, s in enumerate(own))
-    found: Value = b.gather(input, broadcast_to(b, indices, shape), axis=axis)
-    return found
-
-
-@operation(name="masked_fill")
-def masked_fill(b: Builder, input: Value, mask: Value, value: Any) -> Value:
-    """The tensor with a number where the mask holds."""
-    if dtype_of(mask) is not bool_:
-        raise ArgumentError("masked_fill_ only supports boolean masks, but got mask with dtype " + dtype_of(mask).name)
-    mask, x = broadcast(b, mask, input)
-    filled: Value = b.select(mask, b.const(value, x), x)
-    return filled
+    table = reshape(b, b.transpose(input, perm=perm), (rows, width))
+    index = b.broadcast_to(reshape(b, flat, (many,)), shape=(many, width), dims=(0,))
+    updates = reshape(b, added, (many, width))
+    written = added_at(b, table, index, updates, 0) if accumulate else b.scatter(table, index, updates, axis=0, combine="replace")
+    back = reshape(b, written, tuple(own[a] for a in perm))
+    restored: Value = b.transpose(back, perm=tuple(perm.index(a) for a in range(len(own))))
+    return restored
 
 
 # --- What the brackets mean -------------------------------------------------------------------------------------------
@@ -340,24 +319,10 @@ def fill_like(b: Builder, input: Value, type: TensorType) -> Value:
 
 
 def _put(x: Any, entries: list[Any], value: Any) -> None:
-    """Write at index tensors: their elements are looked at, and of equal places the last is kept."""
+    """Write at index tensors; of equal places the last is kept."""
     check_writable(x)
     view, tensors, axes = split_index(x, entries)
-    own = view._type.shape
-    numbers = np.arange(int(np.prod(own))).reshape(own)
-    arrays = [t._elements() for t in tensors]
-    for array, axis in zip(arrays, axes, strict=True):
-        if array.size and (array.max() >= own[axis] or array.min() < -own[axis]):
-            raise DimensionError(
-                compose(f"index {array.max()} is out of bounds for dimension {axis} with size {own[axis]}")
-            )
-    key: list[Any] = [slice(None)] * len(own)
-    for array, axis in zip(arrays, axes, strict=True):
-        key[axis] = array
-    places = numbers[tuple(key)]
-    source = np.full(numbers.size, -1, np.int64)
-    source[places.reshape(-1)] = np.arange(places.size)
-    write(view, put_op(view, fill_like(value, TensorType(x._type.dtype, places.shape)), from_array(source)))
+    write(view, index_put_op(view, tuple(tensors), value, tuple(axes), False))
 
 
 def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
@@ -370,7 +335,9 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
 
 def masked_select(input: Any, mask: Any) -> Any:
     """The elements where a mask holds. Looks at the mask."""
-    return getitem(input, mask)
+    if mask._type.dtype is not bool_:
+        raise ArgumentError("masked_select: expected BoolTensor for mask")
+    return getitem(*broadcast_tensors(input, mask))
 
 
-__all__ = ["gather", "getitem", "index_select", "masked_fill", "nonzero", "recorded", "scatter_add", "setitem", "squeeze", "unsqueeze"]
+__all__ = ["getitem", "nonzero", "setitem"]

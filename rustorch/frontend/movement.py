@@ -13,23 +13,25 @@ import numpy as np
 
 from rustorch.errors import ArgumentError, DimensionError, ShapeError, compose
 from rustorch.frontend.base import TensorBase, concrete
+from rustorch.frontend.dtype import Size as Size_
 from rustorch.frontend.emission import (
     Builder,
     Shape,
     Value,
     axes_of,
     axis_of,
-    broadcast_to,
+    broadcast_shapes,
     convert,
     dtype_of,
     operation,
     result_type,
     shape_of,
 )
+from rustorch.frontend.emission import broadcast_to as repeated
 from rustorch.frontend.emission import reshape as reshaped
 from rustorch.frontend.state import local
-from rustorch.frontend.storage import link, note
-from rustorch.ir.dims import Dim, product
+from rustorch.frontend.storage import into, link, note
+from rustorch.ir.dims import Dim, Size, product
 from rustorch.ir.dtypes import bool_, i64
 from rustorch.ir.types import TensorType
 
@@ -84,7 +86,7 @@ def expand_op(b: Builder, input: Value, sizes: tuple[int, ...]) -> Value:
             f"expand(): the number of sizes provided ({len(sizes)}) must be greater or equal to the number of dimensions in the "
             f"tensor ({len(own)})"
         )
-    return broadcast_to(b, input, tuple(own[i - lead] if s == -1 and i >= lead else s for i, s in enumerate(sizes)))
+    return repeated(b, input, tuple(own[i - lead] if s == -1 and i >= lead else s for i, s in enumerate(sizes)))
 
 
 @operation(name="cat")
@@ -93,8 +95,10 @@ def cat_op(b: Builder, tensors: Sequence[Value], dim: int) -> Value:
     if not tensors:
         raise ArgumentError("torch.cat(): expected a non-empty list of Tensors")
     dtype = result_type(*tensors)
-    axis = axis_of(dim, len(shape_of(tensors[0])))
+    if any(shape_of(x) != (0,) for x in tensors):  # a vector of nothing goes with everything, as it does in PyTorch
+        tensors = [x for x in tensors if shape_of(x) != (0,)]
     first = shape_of(tensors[0])
+    axis = axis_of(dim, len(first))
     for i, x in enumerate(tensors):
         other = shape_of(x)
         if len(other) != len(first):
@@ -142,6 +146,17 @@ def slice_op(b: Builder, input: Value, starts: tuple[int, ...], limits: tuple[in
     return region
 
 
+def part(b: Builder, x: Value, axis: int, start: Size, stop: Size) -> Value:
+    """The places from `start` to before `stop` along one axis."""
+    own = shape_of(x)
+    if start == 0 and stop == own[axis]:
+        return x
+    starts = tuple(start if a == axis else 0 for a in range(len(own)))
+    limits = tuple(stop if a == axis else size for a, size in enumerate(own))
+    found: Value = b.slice(x, starts=starts, limits=limits, strides=(1,) * len(own))
+    return found
+
+
 @operation(name="put_slice")
 def put_slice_op(
     b: Builder, input: Value, value: Value, starts: tuple[int, ...], limits: tuple[int, ...], strides: tuple[int, ...]
@@ -149,7 +164,7 @@ def put_slice_op(
     """The tensor with a region replaced."""
     own = shape_of(input)
     region = tuple(-(-(stop - start) // step) for start, stop, step in zip(starts, limits, strides, strict=True))
-    value = broadcast_to(b, convert(b, value, dtype_of(input)), region)
+    value = repeated(b, convert(b, value, dtype_of(input)), region)
     if region == own:
         return value
     if any(step != 1 and size > 1 for step, size in zip(strides, region, strict=True)):
@@ -274,18 +289,38 @@ def t(input: Any) -> Any:
 
 def expand(input: Any, *sizes: Any) -> Any:
     """The tensor repeated to a larger shape without asking for memory; -1 keeps a size."""
-    return expand_op(input, sizes_from(sizes))
+    return viewed(input, expand_op, (sizes_from(sizes),), _refuse_writing)
+
+
+def _refuse_writing(base: Any, value: Any) -> Any:
+    raise ShapeError(
+        compose(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location.",
+            todo="Please clone() the tensor before performing the operation.",
+        )
+    )
 
 
 def expand_as(input: Any, other: Any) -> Any:
     """The tensor repeated to the shape of another."""
-    return expand_op(input, other._type.shape)
+    return expand(input, other._type.shape)
+
+
+def broadcast_sizes(*shapes: tuple[int, ...]) -> Size_:
+    """The shape that shapes broadcast to, as users see shapes."""
+    return Size_(broadcast_shapes(*shapes))  # type: ignore[arg-type]
+
+
+def broadcast_to(input: Any, size: Any) -> Any:
+    """The tensor repeated to a larger shape without asking for memory."""
+    return expand(input, size)
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
     """The tensors repeated to one shape."""
-    shape = np.broadcast_shapes(*(x._type.shape for x in tensors))
-    return tuple(expand_op(x, shape) for x in tensors)
+    listed = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    shape = broadcast_shapes(*(x._type.shape for x in listed))
+    return tuple(expand(x, shape) for x in listed)
 
 
 def squeeze(input: Any, dim: int | tuple[int, ...] | None = None) -> Any:
@@ -342,14 +377,14 @@ def region(input: Any, slices: tuple[slice, ...]) -> Any:
 # --- Joins and parts --------------------------------------------------------------------------------------------------
 
 
-def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
+def cat(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
     """Tensors one behind the other along a dimension."""
-    return cat_op(tuple(tensors), dim)
+    return into(out, cat_op(tuple(tensors), dim))
 
 
-def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
+def stack(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
     """Tensors of one shape along a new dimension."""
-    return stack_op(tuple(tensors), dim)
+    return into(out, stack_op(tuple(tensors), dim))
 
 
 def split(input: Any, split_size: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
@@ -393,12 +428,13 @@ def select(input: Any, dim: int, index: int) -> Any:
     return squeeze(narrow(input, axis, index % own[axis], 1), axis)
 
 
-def flip(input: Any, dims: int | tuple[int, ...]) -> Any:
+def flip(input: Any, *dims: Any) -> Any:
     """The order of elements turned around along dimensions."""
-    return flip_op(input, (dims,) if isinstance(dims, int) else tuple(dims))
+    return flip_op(input, sizes_from(dims))
 
 
 FUNCTIONS = (
     reshape, permute, transpose, t, squeeze, unsqueeze, flatten, unflatten, narrow, split, chunk, unbind, select, flip,
+    broadcast_to,
 )  # fmt: skip
 """Functions that are methods, too."""

@@ -58,6 +58,7 @@ class Operation(Primitive):
         self.signature = inspect.Signature(shown, __validate_parameters__=False)
         kinds = [_kind(p) for p in parameters]
         self.width = len(parameters)
+        self.named = tuple(p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY)
         self.positions = tuple(i + 1 for i, kind in enumerate(kinds) if kind != "static")
         self.numeric = tuple(i + 1 for i, kind in enumerate(kinds) if kind == "operand")
         self.sequences = tuple(i + 1 for i, kind in enumerate(kinds) if kind == "sequence")
@@ -69,7 +70,7 @@ class Operation(Primitive):
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """All arguments in order, defaults filled in."""
         missing = self.defaults[len(args) :]
-        if not kwargs and len(args) <= self.width and inspect.Parameter.empty not in missing:
+        if not kwargs and len(args) <= self.width - len(self.named) and inspect.Parameter.empty not in missing:
             return args + missing
         try:
             bound = self.signature.bind(*args, **kwargs)
@@ -132,7 +133,8 @@ class Operation(Primitive):
                 args[i - 1] = building.ir[part] if i in self.numeric else building.values((part,))[0]
             elif part is not None:
                 args[i - 1] = part[1] if part and isinstance(part[0], type) else building.values(part)
-        results = self.emit(building.b, *args)
+        placed = self.width - len(self.named)
+        results = self.emit(building.b, *args[:placed], **dict(zip(self.named, args[placed:], strict=True)))
         if not isinstance(results, (tuple, list)):
             return (results,)
         if hasattr(results, "_fields"):
@@ -284,9 +286,12 @@ class _Unknown:
 _UNKNOWN: Any = _Unknown()
 
 
-def _into(out: Any, result: Any) -> Any:
-    """What `storage.py` gives: write a result into `out`."""
+def _nowhere(out: Any, result: Any) -> Any:
     raise NotImplementedError
+
+
+_into: Callable[[Any, Any], Any] = _nowhere
+"""Writes a result into `out`."""
 
 
 def set_writer(into: Callable[[Any, Any], Any]) -> None:

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import builtins
 from typing import Any, NamedTuple
 
-from rustorch.errors import ArgumentError, DimensionError, compose
+from rustorch.errors import ArgumentError, DimensionError, ShapeError, compose
 from rustorch.frontend.base import TensorBase
+from rustorch.frontend.dtype import as_dtype
 from rustorch.frontend.elementwise import recorded
 from rustorch.frontend.emission import (
     Builder,
     Operand,
     Value,
-    as_float,
     average,
     axes_of,
     axis_of,
     broadcast,
-    broadcast_to,
     convert,
     count,
     dtype_of,
     keep,
-    matmul,
     operation,
     promote,
     reduce,
     shape_of,
     together,
 )
+from rustorch.frontend.storage import into
 from rustorch.ir.dtypes import bool_, i64
 from rustorch.ir.types import DType
 
@@ -42,7 +40,8 @@ class Extremum(NamedTuple):
     indices: Any
 
 
-def _dims(dim: Any) -> Dims:
+def dims_from(dim: Any) -> Dims:
+    """Dimensions as an operation takes them: None, an int, or a tuple of ints."""
     return dim if dim is None or type(dim) is int else tuple(dim) if isinstance(dim, (list, tuple)) else int(dim)
 
 
@@ -82,7 +81,8 @@ def amin_op(b: Builder, input: Value, dim: Dims, keepdim: bool) -> Value:
 def extreme(b: Builder, kind: str, x: Value, dim: Dims, keepdim: bool) -> Value:
     """The largest or smallest element."""
     if 0 in [shape_of(x)[a] for a in axes_of(dim, len(shape_of(x)))]:
-        raise DimensionError(
+        kinds = DimensionError if dim is not None and dim != () else ShapeError
+        raise kinds(
             compose(
                 f"{kind}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' "
                 "argument.",
@@ -111,6 +111,8 @@ def _extremum(b: Builder, kind: str, x: Value, dim: int, keepdim: bool) -> Extre
     axis = axis_of(dim, rank)
     if not rank:
         return Extremum(x, b.const(0, _like(x, i64)))
+    if shape_of(x)[axis] == 0:
+        raise DimensionError(f"{kind}(): Expected reduction dim {axis} to have non-zero size.")
     places = keep(b, _arg(b, kind, x, axis), x, (axis,))
     values = b.gather(x, places, axis=axis)
     if keepdim:
@@ -144,10 +146,14 @@ def argmin_op(b: Builder, input: Value, dim: int | None, keepdim: bool) -> Value
 def _arg_op(b: Builder, kind: str, x: Value, dim: int | None, keepdim: bool) -> Value:
     shape = shape_of(x)
     if dim is None or not shape:
+        if count(x) == 0:
+            raise DimensionError(f"arg{kind}(): Expected reduction dim to be specified for input.numel() == 0.")
         flat = b.reshape(x, shape=(count(x),))
         found = _arg(b, kind, flat, 0)
         return keep(b, found, x, range(len(shape))) if keepdim else found
     axis = axis_of(dim, len(shape))
+    if shape[axis] == 0:
+        raise DimensionError(f"arg{kind}(): Expected reduction dim {axis} to have non-zero size.")
     found = _arg(b, kind, x, axis)
     return keep(b, found, x, (axis,)) if keepdim else found
 
@@ -162,51 +168,6 @@ def all_op(b: Builder, input: Value, dim: Dims, keepdim: bool) -> Value:
 def any_op(b: Builder, input: Value, dim: Dims, keepdim: bool) -> Value:
     """Whether any element is nonzero."""
     return reduce(b, "or", convert(b, input, bool_), dim, keepdim)
-
-
-@operation(name="var")
-def var_op(b: Builder, input: Value, dim: Dims, correction: float, keepdim: bool) -> Value:
-    """The variance, of squared distances from the mean: their sum by their number less `correction`."""
-    return variance(b, input, dim, correction, keepdim)
-
-
-def variance(b: Builder, x: Value, dim: Dims, correction: float, keepdim: bool) -> Value:
-    """See `var_op`."""
-    mean = average(b, x, dim, keepdim=True)
-    distance = b.sub(x, broadcast_to(b, mean, shape_of(x)))
-    total = reduce(b, "sum", b.mul(distance, distance), dim, keepdim)
-    number = builtins.max(count(x, dim) - correction, 0.0)
-    found: Value = b.mul(total, float("nan")) if number == 0 else b.div(total, float(number))
-    return found
-
-
-@operation(name="std")
-def std_op(b: Builder, input: Value, dim: Dims, correction: float, keepdim: bool) -> Value:
-    """The root of the variance."""
-    found: Value = b.sqrt(variance(b, input, dim, correction, keepdim))
-    return found
-
-
-@operation(name="logsumexp")
-def logsumexp_op(b: Builder, input: Value, dim: Dims, keepdim: bool) -> Value:
-    """log(sum(exp(x))), without overflow: the largest element, which carries no gradient, is taken out first."""
-    x = as_float(b, input)
-    top = b.detach(reduce(b, "max", x, dim, keepdim=True))
-    finite = b.select(b.lt(b.abs(top), float("inf")), top, b.const(0, top))
-    total = reduce(b, "sum", b.exp(b.sub(x, broadcast_to(b, finite, shape_of(x)))), dim, keepdim=True)
-    found = b.add(b.log(total), finite)
-    return found if keepdim else b.reshape(found, shape=_without(x, dim))  # type: ignore[no-any-return]
-
-
-def _without(x: Value, dim: Dims) -> tuple[Any, ...]:
-    axes = axes_of(dim, len(shape_of(x)))
-    return tuple(s for a, s in enumerate(shape_of(x)) if a not in axes)
-
-
-@operation(name="matmul")
-def matmul_op(b: Builder, input: Value, other: Value) -> Value:
-    """The matrix product."""
-    return matmul(b, input, other)
 
 
 @operation(name="where")
@@ -242,88 +203,85 @@ def clamp_op(b: Builder, input: Operand, min: Operand | None, max: Operand | Non
 # --- Functions with the arguments that users know ---------------------------------------------------------------------
 
 
-def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Any:
+def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Any:
     """The sum of elements; of integers and bools, as int64."""
-    return sum_op(input, _dims(dim), keepdim, dtype)
+    return into(out, sum_op(input, dims_from(dim), keepdim, None if dtype is None else as_dtype(dtype)))
 
 
-def prod(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Any:
+def prod(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Any:
     """The product of elements; of integers and bools, as int64."""
-    return prod_op(input, _dims(dim), keepdim, dtype)
+    return into(out, prod_op(input, dims_from(dim), keepdim, None if dtype is None else as_dtype(dtype)))
 
 
-def mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Any:
+def mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None) -> Any:
     """The mean of elements."""
-    return mean_op(input, _dims(dim), keepdim, dtype)
+    return into(out, mean_op(input, dims_from(dim), keepdim, None if dtype is None else as_dtype(dtype)))
 
 
-def amax(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
+def amax(input: Any, dim: Any = (), keepdim: bool = False, *, out: Any = None) -> Any:
     """The largest element; equal ones share the gradient evenly."""
-    return amax_op(input, _dims(dim), keepdim)
+    return into(out, amax_op(input, dims_from(dim), keepdim))
 
 
-def amin(input: Any, dim: Any = (), keepdim: bool = False) -> Any:
+def amin(input: Any, dim: Any = (), keepdim: bool = False, *, out: Any = None) -> Any:
     """The smallest element; equal ones share the gradient evenly."""
-    return amin_op(input, _dims(dim), keepdim)
+    return into(out, amin_op(input, dims_from(dim), keepdim))
 
 
-def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def max(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None, out: Any = None) -> Any:
     """The largest element; with `dim`, values and places along it; with a tensor, the larger of two, element by element."""
+    other = dim if isinstance(dim, TensorBase) else other
+    if other is not None:
+        return recorded["maximum"](input, other, out=out)
     if dim is None:
-        return amax_op(input, None, False)
-    if isinstance(dim, TensorBase):
-        return recorded["maximum"](input, dim)
-    return max_dim_op(input, int(dim), keepdim)
+        return into(out, amax_op(input, None, False))
+    return into(out, max_dim_op(input, int(dim), keepdim))
 
 
-def min(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None, out: Any = None) -> Any:
     """The smallest element; with `dim`, values and places along it; with a tensor, the smaller of two, element by element."""
+    other = dim if isinstance(dim, TensorBase) else other
+    if other is not None:
+        return recorded["minimum"](input, other, out=out)
     if dim is None:
-        return amin_op(input, None, False)
-    if isinstance(dim, TensorBase):
-        return recorded["minimum"](input, dim)
-    return min_dim_op(input, int(dim), keepdim)
+        return into(out, amin_op(input, None, False))
+    return into(out, min_dim_op(input, int(dim), keepdim))
 
 
-def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def argmax(input: Any, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
     """Where the largest element is, the first of equal ones; without `dim`, in the flattened tensor."""
-    return argmax_op(input, dim, keepdim)
+    return into(out, argmax_op(input, dim, keepdim))
 
 
-def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def argmin(input: Any, dim: int | None = None, keepdim: bool = False, *, out: Any = None) -> Any:
     """Where the smallest element is, the first of equal ones; without `dim`, in the flattened tensor."""
-    return argmin_op(input, dim, keepdim)
+    return into(out, argmin_op(input, dim, keepdim))
 
 
-def all(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def all(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Any:
     """Whether all elements are nonzero."""
-    return all_op(input, _dims(dim), keepdim)
+    return into(out, all_op(input, dims_from(dim), keepdim))
 
 
-def any(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def any(input: Any, dim: Any = None, keepdim: bool = False, *, out: Any = None) -> Any:
     """Whether any element is nonzero."""
-    return any_op(input, _dims(dim), keepdim)
+    return into(out, any_op(input, dims_from(dim), keepdim))
 
 
-def var(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None) -> Any:
-    """The variance: the sum of squared distances from the mean, by their number less `correction` (1 if `unbiased`)."""
-    return var_op(input, _dims(dim), float(unbiased if correction is None else correction), keepdim)
-
-
-def std(input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None) -> Any:
-    """The standard deviation: the root of the variance."""
-    return std_op(input, _dims(dim), float(unbiased if correction is None else correction), keepdim)
-
-
-def logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Any:
-    """log(sum(exp(x))) over dimensions, without overflow."""
-    return logsumexp_op(input, _dims(dim), keepdim)
-
-
-def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
+def clamp(input: Any, min: Any = None, max: Any = None, *, out: Any = None) -> Any:
     """The elements moved into the range from `min` to `max`."""
-    return clamp_op(input, min, max)
+    return into(out, clamp_op(input, min, max))
 
 
-FUNCTIONS = (sum, prod, mean, amax, amin, max, min, argmax, argmin, all, any, var, std, logsumexp, clamp)
+def clamp_min(input: Any, min: Any, *, out: Any = None) -> Any:
+    """The elements, and `min` in the place of those below it."""
+    return into(out, clamp_op(input, min, None))
+
+
+def clamp_max(input: Any, max: Any, *, out: Any = None) -> Any:
+    """The elements, and `max` in the place of those above it."""
+    return into(out, clamp_op(input, None, max))
+
+
+FUNCTIONS = (sum, prod, mean, amax, amin, max, min, argmax, argmin, all, any, clamp, clamp_min, clamp_max)
 """Functions that are methods, too."""

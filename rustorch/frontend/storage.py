@@ -108,7 +108,7 @@ def into(out: Any, result: Any) -> Any:
     if out._type.shape == result._type.shape:
         write(out, result)
         return out
-    if out.numel():
+    if 0 not in out._type.shape:
         warnings.warn(
             f"An output with one or more elements was resized since it had shape {list(out._type.shape)}, which does not match the "
             f"required output shape {list(result._type.shape)}. This behavior is deprecated: give an empty tensor, or out.resize_(0).",

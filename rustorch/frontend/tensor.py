@@ -453,35 +453,7 @@ def attach(methods: dict[str, Callable[..., Any]]) -> None:
 
 
 attach(functions.METHODS)
-attach({f.__name__: f for f in (*movement.FUNCTIONS, *reduction.FUNCTIONS)})
 attach(elementwise.methods)
-attach(
-    {
-        "matmul": reduction.matmul_op,
-        "__matmul__": reduction.matmul_op,
-        "mm": reduction.matmul_op,
-        "mv": reduction.matmul_op,
-        "bmm": reduction.matmul_op,
-        "dot": reduction.matmul_op,
-        "gather": indexing.gather,
-        "scatter_add": indexing.scatter_add,
-        "index_select": indexing.index_select,
-        "take_along_dim": indexing.take_along_dim,
-        "masked_fill": indexing.masked_fill,
-        "masked_select": indexing.masked_select,
-        "nonzero": indexing.nonzero,
-        "tril": creation.tril,
-        "triu": creation.triu,
-        "uniform_": random.uniform_,
-        "normal_": random.normal_,
-        "bernoulli": random.bernoulli,
-        "clamp_": elementwise.in_place(reduction.clamp),
-        "masked_fill_": elementwise.in_place(indexing.masked_fill),
-        "scatter_add_": elementwise.in_place(indexing.scatter_add),
-        "swapaxes": movement.transpose,
-        "clip": reduction.clamp,
-        "where": lambda self, condition, other: reduction.where_op(condition, self, other),
-    }
-)
+attach({"uniform_": random.uniform_, "normal_": random.normal_, "bernoulli": random.bernoulli})
 
 __all__ = ["Tensor", "Unsupported", "Variable", "attach", "rebind", "write"]
