@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rustorch.autograd.function import Function
 from rustorch.frontend import backward as _backward
 from rustorch.frontend import transforms as _transforms
 from rustorch.frontend.backward import backward
@@ -46,6 +47,7 @@ def grad(
 
 __all__ = [
     "AccumulateGrad",
+    "Function",
     "GradcheckError",
     "Node",
     "RemovableHandle",

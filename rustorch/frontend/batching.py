@@ -14,6 +14,7 @@ from rustorch.errors import ArgumentError, DimensionError, ShapeError, Unsupport
 from rustorch.frontend import tree
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.creation import tensor
+from rustorch.frontend.modes import Transforming
 from rustorch.frontend.movement import permute
 from rustorch.frontend.pull import Call
 from rustorch.frontend.random import stream_keys
@@ -22,7 +23,7 @@ from rustorch.frontend.trace import Output, Outside, Trace, Traced, run_traced
 from rustorch.ir.analysis import digest
 from rustorch.ir.builder import Builder
 from rustorch.ir.dims import Size
-from rustorch.ir.graph import Graph, Value
+from rustorch.ir.graph import Graph, Node, Value
 from rustorch.ir.rewrite import expansion
 from rustorch.ir.types import TensorType
 
@@ -54,6 +55,8 @@ def _batch_nodes(b: Builder, graph: Graph, new: dict[Value, Value], along: set[V
         with b.at(node.location):
             if not any(flags):
                 results: Sequence[Value] = b.emit(node.op, operands, node.attrs, node.regions)
+            elif node.regions:
+                results = _batch_regions(b, node, operands, flags, size)
             elif node.op.batch is not None:
                 made = node.op.batch(b, operands, flags, dict(node.attrs))
                 results = made if isinstance(made, (tuple, list)) else (made,)
@@ -63,6 +66,18 @@ def _batch_nodes(b: Builder, graph: Graph, new: dict[Value, Value], along: set[V
             new[old] = value
             if any(flags):
                 along.add(old)
+
+
+def _batch_regions(b: Builder, node: Node, operands: list[Value], flags: list[bool], size: Size) -> Sequence[Value]:
+    """A node `custom`: its inputs and results all become batched, so that the regions speak of the same types as before."""
+    count = node.attrs["inputs"] + node.attrs["results"]
+    spread = [x if yes or i >= count else _repeated(b, x, size) for i, (x, yes) in enumerate(zip(operands, flags, strict=True))]
+    along = [yes or i < count for i, yes in enumerate(flags)]
+    regions = []
+    for region in node.regions:
+        rest = len(region.inputs) - len(along)
+        regions.append(batched_graph(region, [*along, *[True] * rest], size))
+    return b.emit(node.op, spread, node.attrs, tuple(regions))
 
 
 def _batch_expansion(b: Builder, node: Any, operands: list[Value], flags: list[bool], size: Size) -> list[Value]:
@@ -181,7 +196,8 @@ def _traced(
     def call(arguments: list[Any]) -> tuple[list[Any], tree.Structure]:
         examples = iter(arguments)
         full = [x if d is None else next(examples) for x, d in zip(moved, dims, strict=True)]
-        return tree.flatten(func(*tree.unflatten(structure, full[:count]), **tree.unflatten(form, full[count:])))
+        with Transforming():
+            return tree.flatten(func(*tree.unflatten(structure, full[:count]), **tree.unflatten(form, full[count:])))
 
     return run_traced(getattr(func, "__name__", "vmap"), local.segment.mode, begin, call)
 

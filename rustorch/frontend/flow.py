@@ -15,6 +15,7 @@ from typing import Any
 from rustorch.autodiff.forms import carries
 from rustorch.autodiff.vjp import pullback
 from rustorch.errors import Unsupported, compose
+from rustorch.frontend.applied import APPLIED
 from rustorch.frontend.course import Spot, operation_at
 from rustorch.frontend.operation import Operation
 from rustorch.frontend.program import normal_form
@@ -198,6 +199,8 @@ def saved_places(segment: Any, place: Spot, flow: Flow) -> tuple[int, ...]:
 def slots(place: Spot, known: Sequence[Kind]) -> list[int | None]:
     """Which operands gradients of an operation go to, in order: each by its place, and None for a Python number in a tensor's place."""
     operation, key = place.operation, place.key
+    if operation is APPLIED:
+        return list(range(len(key[2])))
     if isinstance(operation, Operation) and operation.name in ("add", "sub", "mul", "div"):
         places = count()
         return [next(places) if type(key[i]) is int else None for i in operation.positions]
@@ -208,10 +211,13 @@ def slots(place: Spot, known: Sequence[Kind]) -> list[int | None]:
 
 
 def flow_through(
-    segment: Any, first: int, outputs: Sequence[Any], packed: Packed | None, create: bool
+    segment: Any, first: int, outputs: Sequence[Any], packed: Any, create: bool
 ) -> list[tuple[int | None, Any]]:
     """The gradients that go on from an operation: for each operand its number (None: a Python number) and the gradient, or None."""
     place = operation_at(segment, first)
+    if place.operation is APPLIED:
+        assert packed is not None
+        return list(zip(place.key[2], packed.pull(outputs, create), strict=True))
     known = kinds(segment)
     operands = place.operation.operands(place.key)
     targets = [None if i is None else operands[i] for i in slots(place, known)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rustorch.autodiff.forms import is_followed
+from rustorch.autodiff.forms import is_led
 from rustorch.frontend.segment import Building
 from rustorch.ir.graph import Node
-from rustorch.ir.op import Linear, Zero
+from rustorch.ir.op import Linear, Stated, Zero
 
 
 def used_history(building: Building, roots: Sequence[int], wanted: Sequence[int]) -> int:
@@ -22,7 +22,7 @@ def history_of(building: Building, roots: Sequence[int], wanted: Sequence[int]) 
     active = set(sources)
     path: list[int] = []
     for place, node in enumerate(nodes):
-        if any(v in active and is_followed(node, i) for i, v in enumerate(node.operands)):
+        if any(v in active and is_led(node, i) for i, v in enumerate(node.operands)):
             active.update(node.results)
             path.append(place)
     needed = set(building.values(roots))
@@ -41,4 +41,6 @@ def history_of(building: Building, roots: Sequence[int], wanted: Sequence[int]) 
 
 def saves(node: Node) -> bool:
     """Whether the derivative of a node reads values of the forward pass."""
+    if isinstance(node.op.derivative, Stated):
+        return bool(node.attrs.get("saves", True))
     return not isinstance(node.op.derivative, (Linear, Zero))

@@ -264,7 +264,7 @@ class JitFunction(functools.partial[Any]):
     def _call(self, *args: Any, **kwargs: Any) -> Any:
         """The general way of a call, for every kind of arguments."""
         segment = local.segment
-        if not segment.writes_memory or not switch.on:
+        if not segment.writes_memory or not switch.on or local.levels:
             return self.function(*args, **kwargs)
         leaves, structure = self._flatten(args, kwargs)
         kinds = tuple(map(kind_of, leaves))

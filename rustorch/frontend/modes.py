@@ -149,3 +149,13 @@ class set_grad_enabled(_Mode):
 
     def _copy(self) -> _Mode:
         return type(self)(self.mode)
+
+
+class Transforming:
+    """While a function is being transformed: a `Function` that keeps its context inside `forward` is refused."""
+
+    def __enter__(self) -> None:
+        local.transforms += 1
+
+    def __exit__(self, *exception: object) -> None:
+        local.transforms -= 1

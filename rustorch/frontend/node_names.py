@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from rustorch.frontend.applied import APPLIED
 from rustorch.frontend.operation import Operation
 from rustorch.frontend.segment import Key, Primitive
 from rustorch.ir.types import TensorType
@@ -69,6 +70,8 @@ _NAMES: dict[str, str | Choice] = {
 
 def node_name(operation: Primitive, key: Key, types: Types) -> str:
     """The name of an operation's node. The rule: words joined in capitals, then `Backward0`."""
+    if operation is APPLIED:
+        return str(key[1])
     found = _NAMES.get(operation.name)
     if found is None:
         words = operation.name.replace(".", "_").split("_")

@@ -219,6 +219,8 @@ class Recorder(Segment):
     def close(self, why: str) -> None:
         """End the segment: compute what is still held, and let go of everything that no later `backward` can need."""
         if local.segment is self:
+            for level in local.levels:
+                level.settle(self)
             del local.segment  # the next operation begins a new one
         known = len(self.at.programs)
         live = self.compute()

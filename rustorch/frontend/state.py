@@ -23,6 +23,8 @@ class State(threading.local):
     """Whether writing through `.data` is refused where a gradient would not see it."""
     transforms: int = 0
     """How many transforms of functions (`func.grad`, `vmap` …) are running, one inside another."""
+    levels: tuple[Any, ...] = ()
+    """Forward derivatives that are being taken, the innermost last."""
     walk: Any = None
     """The backward pass that is running."""
     packing: tuple[Any, ...] = ()

@@ -20,6 +20,7 @@ from rustorch.frontend.random import offset_key
 from rustorch.frontend.recorder import held
 from rustorch.frontend.segment import GONE, LEAF, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type, value_of
 from rustorch.frontend.state import defaults, local
+from rustorch.frontend.stated import state_derivatives, with_regions
 from rustorch.frontend.storage import convert_to
 from rustorch.frontend.trie import INPUT, NUMBER
 from rustorch.ir.dtypes import i64
@@ -315,6 +316,7 @@ def run_traced(name: str, mode: bool, begin: Callable[[Trace], list[Any]], call:
             if t._grad is not None:
                 grads.append((place, outputs.of(t._grad)))
         sources = list(trace.sources)
+        stated = state_derivatives(trace, [n for n in outputs.numbers if _flows(trace, n, sources)])
     finally:
         trace.undo()
         defaults.epoch -= TRACING
@@ -323,13 +325,8 @@ def run_traced(name: str, mode: bool, begin: Callable[[Trace], list[Any]], call:
     arguments = first = x = new = t = None  # type: ignore[assignment]
     leaked = [(held, outputs.of(held)) for held in _leaked(trace, count)]
     building = trace.building
-    graph = building.b.build([value_of(building.ir[n]) for n in outputs.numbers], name)
-    flows = [
-        building.grads[n]
-        and trace.operations[n][0] is not LEAF  # gradients end there, inside
-        and not (trace.freed & used_history(building, [n], sources))
-        for n in outputs.numbers
-    ]
+    graph = with_regions(building.b.build([value_of(building.ir[n]) for n in outputs.numbers], name), stated)
+    flows = [_flows(trace, n, sources) for n in outputs.numbers]
     drawn = {number: (generator, used) for generator, number, used in trace.generators.values()}
     inputs = [n for n, (operation, _) in enumerate(trace.operations) if operation in (INPUT, NUMBER)]
     outside: list[Outside | tuple[Any, int]] = []
@@ -341,6 +338,13 @@ def run_traced(name: str, mode: bool, begin: Callable[[Trace], list[Any]], call:
             outside.append(Outside(leaf if owner is None else owner, owner is not None))
     guards = [(x, g is not None) for x, g in trace.read_grads.values()]
     return Traced(name, graph, count, outside, structure, leaves, written, grads, guards, trace.watched, leaked, flows)
+
+
+def _flows(trace: Trace, number: int, sources: list[int]) -> bool:
+    """Whether gradients can flow back through a value from outside."""
+    if not trace.building.grads[number] or trace.operations[number][0] is LEAF:  # gradients end there, inside
+        return False
+    return not (trace.freed & used_history(trace.building, [number], sources))
 
 
 def _leaked(trace: Trace, arguments: int) -> list[TensorBase]:

@@ -10,14 +10,14 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rustorch.autodiff.jvp import pushforward
-from rustorch.errors import ArgumentError, GradError, ShapeError, Unsupported, compose
+from rustorch.errors import ArgumentError, GradError, compose
 from rustorch.frontend import tree
 from rustorch.frontend.backward import grad as gradients
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.creation import full_op, tensor
+from rustorch.frontend.dual import Level
 from rustorch.frontend.elementwise import recorded
-from rustorch.frontend.modes import enable_grad, is_grad_enabled
+from rustorch.frontend.modes import Transforming, enable_grad, is_grad_enabled
 from rustorch.frontend.movement import stack
 from rustorch.frontend.segment import VARIABLE, Building, Key, Primitive, alias, is_floating, value_of
 from rustorch.frontend.state import defaults, local
@@ -55,23 +55,7 @@ class Release(Primitive):
         return x in dependents(Graph("", (), tuple(building.b.nodes), ()), sources)
 
 
-class Push(Primitive):
-    """Tangents, from values of one segment to others. Its key: numbers of the results; of the variables; of their tangents."""
-
-    name = "forward"
-    plural = True
-
-    def build(self, building: Building, key: Key) -> tuple[Value, ...]:
-        _, outputs, variables, tangents = key
-        given = dict(zip(building.values(variables), building.values(tangents), strict=True))
-        found = pushforward(building.b, tuple(building.b.nodes), given)
-        return tuple(found[v] if v in found else building.b.const(0, v) for v in building.values(outputs))
-
-    def operands(self, key: Key) -> list[int]:
-        return [*key[1], *key[2], *key[3]]
-
-
-RELEASE, PUSH = Release(), Push()
+RELEASE = Release()
 
 
 def as_variable(x: Any) -> Any:
@@ -142,7 +126,8 @@ class Call:
             self.variables += variables
             self.structures.append(structure)
             new[i] = tree.unflatten(structure, variables)
-        self.result = function(*new, **kwargs)
+        with Transforming():
+            self.result = function(*new, **kwargs)
 
     def nested(self, leaves: Sequence[Any]) -> Any:
         """Values for the variables, in the containers of the arguments."""
@@ -264,23 +249,14 @@ def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any], has
     leaves, structure = tree.flatten(tuple(primals))
     directions, other = tree.flatten(tuple(tangents))
     tree.same_structure(structure, other, "primals and tangents")
-    with enable_grad():
+    with enable_grad(), Transforming(), Level() as level:
         variables = [as_variable(x) for x in leaves]
-        steps = [x if isinstance(x, TensorBase) else tensor(x) for x in directions]
-        steps = [convert_to(t, v._type.dtype) for t, v in zip(steps, variables, strict=True)]
-        for v, t in zip(variables, steps, strict=True):
-            if v._type is not t._type:
-                raise ShapeError(compose("a tangent has the type of its primal", f"found {t._type} for {v._type}"))
+        for v, x in zip(variables, directions, strict=True):
+            level.add(v, convert_to(x if isinstance(x, TensorBase) else tensor(x), v._type.dtype))
         value, aux = _with_aux(function(*tree.unflatten(structure, variables)), has_aux)
         results, form = tree.flatten(value)
-        segment = local.segment
-        if any(x._segment is not segment or x._array is not None for x in (*variables, *results)):
-            raise Unsupported(
-                compose("jvp of a function that looks at elements", todo="Leave `if`, float() and print out of it, or use vjp.")
-            )
-        key = (PUSH, *(tuple(segment.number_of(x) for x in xs) for xs in (results, variables, steps)))
-        pushed = segment.record_key(PUSH, key)
-        pushed = [released(x, variables) for x in pushed]
+        moved = level.tangents(results)
+        pushed = [released(full_op(0.0, x._type) if t is None else t, variables) for x, t in zip(results, moved, strict=True)]
         shown = [released(x, variables) for x in results]
     if not outer:
         shown, pushed = [x.detach() for x in shown], [x.detach() for x in pushed]

@@ -58,5 +58,5 @@ def test_inlined_it_is_gone() -> None:
 def test_without_regions_nothing_flows_and_a_refusal_is_raised() -> None:
     text = 'func @f(%x: f64[]) -> f64[] {\n  %0 = custom %x, %x {inputs = 1, name = "Once", results = 1} : f64[]\n  return %0\n}\n'
     assert interpret(grad(parse(text), [0]), [np.float64(5)]) == [0.0]
-    with pytest.raises(GradError, match="^not twice"):
+    with pytest.raises(GradError, match=r"^not twice$"):
         grad(parse(text.replace("inputs = 1", 'inputs = 1, refusal = "not twice"')), [0])
