@@ -118,10 +118,21 @@ def broadcast_to(b: Builder, x: Value, shape: Shape) -> Value:
     own = shape_of(x)
     if own == shape:
         return x
-    if len(own) > len(shape) or any(s not in (1, t) for s, t in zip(own, shape[len(shape) - len(own) :], strict=True)):
+    lead = len(shape) - len(own)
+    if lead < 0:
         raise ShapeError(
             compose(
-                f"The expanded size of the tensor {_listed(shape)} does not fit the existing size {_listed(own)}",
+                f"expand: the number of sizes provided ({len(shape)}) must be greater or equal to the number of dimensions in the tensor "
+                f"({len(own)})",
+                f"{_listed(own)} was to become {_listed(shape)}",
+            )
+        )
+    wrong = next((i for i, (s, t) in enumerate(zip(own, shape[lead:], strict=True)) if s not in (1, t)), None)
+    if wrong is not None:
+        raise ShapeError(
+            compose(
+                f"The expanded size of the tensor ({shape[lead + wrong]}) must match the existing size ({own[wrong]}) at non-singleton "
+                f"dimension {lead + wrong}.  Target sizes: {_listed(shape)}.  Tensor sizes: {_listed(own)}",
                 todo="Sizes are compared from the last dimension on: they must be equal, or the existing one 1.",
             )
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rustorch.errors import ArgumentError, DimensionError
+from rustorch.errors import ArgumentError, DimensionError, ShapeError, compose
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.emission import (
     Builder,
@@ -25,6 +25,7 @@ from rustorch.frontend.movement import broadcast_tensors, is_plain, plain_view, 
 from rustorch.frontend.movement import reshape as reshape_view
 from rustorch.frontend.operation import from_array
 from rustorch.frontend.reduction import where_op
+from rustorch.frontend.state import local
 from rustorch.frontend.storage import check_writable, convert_to, rebind, write
 from rustorch.ir.dims import Dim, Size, product
 from rustorch.ir.dtypes import bool_, i64
@@ -274,6 +275,8 @@ def split_index(x: Any, entries: list[Any]) -> tuple[Any, list[Any], list[int]]:
 
 def nonzero_arrays(mask: Any) -> tuple[Any, ...]:
     """Where elements are nonzero: an array of places per dimension. Looks at the elements."""
+    if not local.segment.writes_memory:
+        local.segment.settle(mask)  # refuses: what is seen now would stay in the program for ever
     return tuple(found.astype(np.int64) for found in np.nonzero(mask._elements()))
 
 
@@ -287,7 +290,9 @@ def setitem(x: Any, index: Any, value: Any) -> None:
     if any(isinstance(e, (TensorBase, bool, np.bool_)) for e in entries):
         _put(x, entries, _as_tensor(x, value))
         return
-    copy_(basic(x, entries), value)
+    view = basic(x, entries)
+    check_writable(view)
+    write(view, fill_like(_as_tensor(x, value), view._type))
 
 
 def _number(x: Any, value: Any) -> Any:
@@ -304,7 +309,17 @@ def _as_tensor(x: Any, value: Any) -> Any:
 def copy_(x: Any, value: Any) -> Any:
     """Write a tensor or a number over the elements of `x`; gives `x`."""
     check_writable(x)
-    write(x, fill_like(_as_tensor(x, value), x._type))
+    source = _as_tensor(x, value)
+    own, shape = x._type.shape, source._type.shape
+    for axis, (s, t) in enumerate(zip(own[::-1], shape[::-1], strict=False)):
+        if t not in (1, s):
+            raise ShapeError(
+                compose(
+                    f"The size of tensor a ({s}) must match the size of tensor b ({t}) at non-singleton dimension {len(own) - 1 - axis}",
+                    f"elements of shape {list(shape)} were to be written over {list(own)}",
+                )
+            )
+    write(x, fill_like(source, x._type))
     return x
 
 

@@ -34,7 +34,7 @@ from rustorch.frontend.indexing import added_at, index_put_op, nonzero_arrays, w
 from rustorch.frontend.movement import part, put_slice_op
 from rustorch.frontend.operation import from_array
 from rustorch.frontend.statistics import running_sum
-from rustorch.frontend.storage import into
+from rustorch.frontend.storage import into, title
 from rustorch.ir.dims import product
 from rustorch.ir.dtypes import bool_, i32, i64
 
@@ -383,7 +383,7 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None, *, out: Any
 def masked_fill(b: Builder, input: Value, mask: Value, value: Operand) -> Value:
     """The tensor with a number where the mask holds."""
     if dtype_of(mask) is not bool_:
-        raise ArgumentError("masked_fill_ only supports boolean masks, but got mask with dtype " + dtype_of(mask).name)
+        raise DTypeError("masked_fill_ only supports boolean masks, but got mask with dtype " + title(dtype_of(mask)).lower())
     if isinstance(value, Value) and shape_of(value):
         raise ShapeError(
             f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {len(shape_of(value))} dimension(s)."

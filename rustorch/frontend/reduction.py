@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from rustorch.errors import ArgumentError, DimensionError, ShapeError, compose
+from rustorch.errors import ArgumentError, DimensionError, DTypeError, ShapeError, compose
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.dtype import as_dtype
 from rustorch.frontend.elementwise import recorded
@@ -26,7 +26,7 @@ from rustorch.frontend.emission import (
     shape_of,
     together,
 )
-from rustorch.frontend.storage import into
+from rustorch.frontend.storage import into, title
 from rustorch.ir.dtypes import bool_, i64
 from rustorch.ir.types import DType
 
@@ -175,8 +175,8 @@ def where_op(b: Builder, condition: Value, input: Operand, other: Operand) -> Va
     """`input` where the condition holds, `other` elsewhere."""
     x, y = promote(b, input, other)
     if dtype_of(condition) is not bool_:
-        raise ArgumentError(
-            compose(f"where expected condition to be a boolean tensor, but got a tensor with dtype {dtype_of(condition).name.capitalize()}")
+        raise DTypeError(
+            compose(f"where expected condition to be a boolean tensor, but got a tensor with dtype {title(dtype_of(condition))}")
         )
     mask, x, y = broadcast(b, condition, x, y)
     found: Value = b.select(mask, x, y)

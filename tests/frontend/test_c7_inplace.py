@@ -408,6 +408,52 @@ def test_c7_68_assignment_at_the_second_order(door: Door) -> None:
 # --- 69: out=, and the rest -------------------------------------------------------------------------------------------
 
 
+def test_c7_69_out(door: Door) -> None:
+    def program(a: Any, b: Any, out: Any) -> Any:
+        before = out._version
+        same = rustorch.add(a, b, out=out) is out
+        rustorch.exp(a * 0, out=out[0])
+        return same, out._version - before, out * 1
+
+    out = rustorch.zeros(2, 2)
+    same, counted, found = door(program, tensor([1.0, 2.0]), rustorch.ones(2, 2), out)
+    assert same
+    assert counted == 2
+    assert found.tolist() == out.tolist() == [[1.0, 1.0], [2.0, 3.0]]
+
+
+def test_c7_69_out_of_several_results(door: Door) -> None:
+    def program(x: Any, values: Any, places: Any) -> Any:
+        found = rustorch.max(x, 1, out=(values, places))
+        return found.values is values, found.indices is places
+
+    values, places = rustorch.zeros(2), rustorch.zeros(2, dtype=rustorch.int64)
+    assert door(program, tensor([[1.0, 5.0], [7.0, 2.0]]), values, places) == (True, True)
+    assert (values.tolist(), places.tolist()) == ([5.0, 7.0], [1, 0])
+
+
+def test_c7_69_out_and_gradients(door: Door) -> None:
+    with pytest.raises(RuntimeError, match=r"functions with out=\.\.\. arguments don't support automatic differentiation"):
+        door(lambda x: rustorch.add(x, 1, out=rustorch.zeros(2)), leaf(1.0, 2.0))
+
+    def program(x: Any) -> Any:
+        with no_grad():
+            return rustorch.add(x, 1, out=rustorch.zeros(2))
+
+    found = door(program, leaf(1.0, 2.0))
+    assert (found.tolist(), found.requires_grad) == ([2.0, 3.0], False)
+
+
+def test_c7_69_out_of_another_shape_or_dtype(door: Door) -> None:
+    with pytest.warns(UserWarning, match=r"^An output with one or more elements was resized since it had shape"):
+        assert door(lambda: rustorch.add(rustorch.ones(2), 1, out=rustorch.zeros(3))).tolist() == [2.0, 2.0]
+    assert door(lambda: rustorch.add(rustorch.ones(2), 1, out=rustorch.empty(0))).tolist() == [2.0, 2.0]
+    wide = door(lambda: rustorch.add(rustorch.ones(2), 1, out=rustorch.zeros(2, dtype=rustorch.float64)))
+    assert (wide.dtype, wide.tolist()) == (rustorch.float64, [2.0, 2.0])
+    with pytest.raises(RuntimeError, match=r"^result type Float can't be cast to the desired output type Long"):
+        door(lambda: rustorch.add(rustorch.ones(2), 1, out=rustorch.zeros(2, dtype=rustorch.int64)))
+
+
 def test_c7_69_parameters_are_updated(door: Door) -> None:
     w = leaf(1.0, 2.0)
 
@@ -421,3 +467,67 @@ def test_c7_69_parameters_are_updated(door: Door) -> None:
     for _ in range(3):
         assert door(step) == (True, True)
     assert w.tolist() == [0.125, 0.25]
+
+
+WRITES = [
+    ("copy_", (tensor([7.0, 8.0, 9.0]),), [7.0, 8.0, 9.0], 0.0),
+    ("masked_fill_", (tensor([True, False, True]), -1.0), [-1.0, 2.0, -1.0], [0.0, 1.0, 0.0]),
+    ("index_put_", ((tensor([0, 2]),), tensor([5.0, 6.0])), [5.0, 2.0, 6.0], [0.0, 1.0, 0.0]),
+    ("index_put_", ((tensor([0, 0]),), tensor([5.0, 6.0]), True), [12.0, 2.0, 3.0], 1.0),
+    ("index_add_", (0, tensor([0, 0]), tensor([5.0, 6.0])), [12.0, 2.0, 3.0], 1.0),
+    ("index_fill_", (0, tensor([0, 2]), 5.0), [5.0, 2.0, 5.0], [0.0, 1.0, 0.0]),
+    ("index_copy_", (0, tensor([0, 2]), tensor([5.0, 6.0])), [5.0, 2.0, 6.0], [0.0, 1.0, 0.0]),
+    ("scatter_", (0, tensor([0, 2]), tensor([5.0, 6.0])), [5.0, 2.0, 6.0], [0.0, 1.0, 0.0]),
+    ("scatter_add_", (0, tensor([0, 0]), tensor([5.0, 6.0])), [12.0, 2.0, 3.0], 1.0),
+    ("clamp_", (1.5, 2.5), [1.5, 2.0, 2.5], [0.0, 1.0, 0.0]),
+    ("lerp_", (tensor([3.0, 4.0, 5.0]), 0.5), [2.0, 3.0, 4.0], 0.5),
+    ("addcmul_", (tensor([1.0, 2.0, 3.0]), tensor([1.0, 2.0, 3.0])), [2.0, 6.0, 12.0], 1.0),
+    ("pow_", (2,), [1.0, 4.0, 9.0], [2.0, 4.0, 6.0]),
+    ("relu_", (), [1.0, 2.0, 3.0], 1.0),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "value", "slope"), WRITES, ids=[f"{w[0]}{i}" for i, w in enumerate(WRITES)])
+def test_c7_69_methods_that_write(door: Door, name: str, args: Any, value: Any, slope: Any) -> None:
+    def program(x: Any) -> Any:
+        y = x * 1
+        same = getattr(y, name)(*args) is y
+        return y, same, y._version
+
+    x, y, same, version = door(gradient(program), leaf(1.0, 2.0, 3.0))
+    assert (same, version) == (True, 1)
+    assert y.tolist() == pytest.approx(value)
+    assert x.tolist() == pytest.approx(slope if isinstance(slope, list) else [slope] * 3)
+
+
+def test_c7_69_what_is_put_has_a_gradient(door: Door) -> None:
+    def program(v: Any) -> Any:
+        y = rustorch.zeros(4)
+        y.index_put_((tensor([0, 2]),), v)
+        y[[1]] = v[:1] * 10
+        y[tensor([False, False, False, True])] = v[1] * 100
+        return y
+
+    v, y = door(gradient(program), leaf(1.0, 2.0))
+    assert (v.tolist(), y.tolist()) == ([11.0, 101.0], [1.0, 10.0, 2.0, 200.0])
+
+
+def test_c7_69_refusals(door: Door) -> None:
+    ones = rustorch.ones
+    sizes = r"^The size of tensor a \(2\) must match the size of tensor b \(3\) at non-singleton dimension 0"
+    expanded = r"^The expanded size of the tensor \(2\) must match the existing size \(3\) at non-singleton dimension 0"
+    cast, bound = r"^result type Float can't be cast to the desired output type Long", r"^index 5 is out of bounds for dimension 0"
+    for write, error, message in [
+        (lambda: ones(2).add_(ones(3, 2)), RuntimeError, r"^output with shape \[2\] doesn't match the broadcast shape \[3, 2\]"),
+        (lambda: ones(2).add_(ones(3)), RuntimeError, sizes),
+        (lambda: ones(2).copy_(ones(3)), RuntimeError, sizes),
+        (lambda: ones(2).__setitem__(slice(None), ones(3)), RuntimeError, expanded),
+        (lambda: ones(2).copy_(ones(2, 2)), RuntimeError, r"^expand: the number of sizes provided \(1\) must be greater or equal"),
+        (lambda: tensor([1]).add_(0.5), RuntimeError, cast),
+        (lambda: tensor([1]).add_(ones(1)), RuntimeError, cast),
+        (lambda: ones(2).masked_fill_(ones(2), 1.0), RuntimeError, r"^masked_fill_ only supports boolean masks, but got mask"),
+        (lambda: ones(2).__setitem__(5, 1.0), IndexError, bound),
+        (lambda: ones(2).index_put_([tensor([5])], ones(1)), IndexError, bound),
+    ]:  # fmt: skip
+        with pytest.raises(error, match=message):
+            door(write).tolist()  # where an index is wrong, elements say
