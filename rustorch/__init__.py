@@ -75,6 +75,7 @@ from rustorch.version import VERSION as __version__
 # What follows is written with the names above, like any user's program.
 from rustorch import aot, autograd, debug, func, functional, nn, optim, testing
 from rustorch.nn import (
+    AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
     BCELoss,
@@ -87,6 +88,7 @@ from rustorch.nn import (
     L1Loss,
     LayerNorm,
     Linear,
+    MaxPool2d,
     Module,
     MSELoss,
     NLLLoss,
@@ -97,6 +99,7 @@ from rustorch.nn import (
 from rustorch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 
 __all__ = [
+    "AvgPool2d", "MaxPool2d",
     "__version__", "Adagrad", "Adam", "AdamW", "aot", "arange", "as_tensor", "autograd", "BatchNorm1d", "BatchNorm2d", "BCELoss",
     "BCEWithLogitsLoss", "bernoulli", "bool", "changed", "Conv2d", "CrossEntropyLoss", "debug", "default_generator", "device", "double",
     "Dropout", "dtype", "Embedding", "empty", "empty_like", "enable_grad", "explain", "eye", "f32", "f64", "finfo", "Flatten", "float",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rustorch.errors import ArgumentError, DTypeError, ShapeError, compose
+from rustorch.errors import DTypeError, ShapeError, compose
 from rustorch.frontend.emit import Builder, Shape, Size, Value, convert, dtype_of, operation, shape_of
 from rustorch.functional.words import title
 
@@ -109,7 +109,7 @@ def _convolve(
     _check_operands(f"conv{rank}d", input, weight, rank)
     batched = len(shape_of(input)) == rank + 2
     x = input if batched else b.reshape(input, shape=(1, *shape_of(input)))
-    (features, channels, *taps), (batch, all_channels, *size) = shape_of(weight), shape_of(x)
+    (features, channels, *taps), (batch, _, *size) = shape_of(weight), shape_of(x)
     _check_channels(shape_of(x), weight, groups, channels * groups, transposed=False)
     _check_bias(weight, bias, features, transposed=False)
     padded = [n + lo + hi for n, lo, hi in zip(size, low, high, strict=True)]
@@ -139,7 +139,8 @@ def _transposed(
 ) -> Value:
     """The gradient of a convolution with a weight [channels, features / groups, …] with respect to its input, as a function of its own.
 
-    What is spread over the output is convolved by the reversed weight: element i of the input goes to stride · i + dilation · k - padding.
+    What is spread over the output is convolved by the reversed weight: element i of the input goes to stride · i + dilation · k -
+    padding.
     """
     rank = len(stride)
     _check_operands(f"conv_transpose{rank}d", input, weight, rank)

@@ -14,6 +14,7 @@ from rustorch.ops import (
     random,
     reduction,
     special,
+    window,
 )
 from rustorch.ops.interpret import interpret
 
@@ -32,4 +33,5 @@ __all__ = [
     "random",
     "reduction",
     "special",
+    "window",
 ]

@@ -40,11 +40,12 @@ from rustorch.ops import (
     random,
     reduction,
     special,
+    window,
 )
 from rustorch.ops.family import Array
 
 _MODULES: tuple[ModuleType, ...] = (
-    elementwise, special, logic, conversion, reduction, movement, contraction, convolution, indexing, constant, random, custom,
+    elementwise, special, logic, conversion, reduction, movement, contraction, convolution, window, indexing, constant, random, custom,
 )  # fmt: skip
 
 
