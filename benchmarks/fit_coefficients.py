@@ -138,6 +138,61 @@ def erfcx(t: mp.mpf) -> mp.mpf:
     return mp.erfc(erf_argument(t)) * mp.exp(erf_argument(t) ** 2)
 
 
+def erfcx_near_one(t: mp.mpf) -> mp.mpf:
+    """(1 + 2a) e^(a²) erfc(a) for t = (a - 4) / (a + 4)."""
+    a = 4 * (1 + t) / (1 - t)
+    return (1 + 2 * a) * mp.erfc(a) * mp.exp(a**2)
+
+
+def erfinv_over_x(w: mp.mpf) -> mp.mpf:
+    """erfinv(x) / x for w = -log(1 - x²), by Newton's method on erfc, whose value is e^-w / (1 + x)."""
+    if w == 0:
+        return mp.sqrt(mp.pi) / 2
+    x = mp.sqrt(-mp.expm1(-w))
+    y = mp.sqrt(w)
+    for _ in range(60):
+        step = (mp.erfc(y) - mp.exp(-w) / (1 + x)) * mp.sqrt(mp.pi) / 2 * mp.exp(y**2)
+        y += step
+        if abs(step) < F(10) ** -40:
+            break
+    return y / x
+
+
+def relative(f: Function) -> Function:
+    """The weight of relative errors."""
+    return lambda x: 1 / abs(f(x))
+
+
+def centre(u: mp.mpf) -> mp.mpf:
+    return erfinv_over_x(u + 3)
+
+
+def tail(u: mp.mpf) -> mp.mpf:
+    return erfinv_over_x((u + 4) ** 2)
+
+
+# log Γ(2 + v) = v (1 + v) P(v)
+LGAMMA = series(lambda v: mp.loggamma(2 + v) / v / (1 + v), [1 - mp.euler, mp.zeta(2) / 2 - F(3) / 2 + mp.euler])
+DIGAMMA_ZERO = mp.findroot(mp.digamma, F("1.4616321449683623"))
+DIGAMMA_SLOPE = mp.polygamma(1, DIGAMMA_ZERO)
+DIGAMMA = series(
+    lambda v: (mp.digamma(DIGAMMA_ZERO + v) / v - DIGAMMA_SLOPE) / v,
+    [mp.polygamma(2, DIGAMMA_ZERO) / 2, mp.polygamma(3, DIGAMMA_ZERO) / 6],
+)
+
+
+def asymptotic(term: Function, coefficients: Callable[[int], mp.mpf]) -> Function:
+    """`term` of 1/√z, with the first terms of its series in z where z is small."""
+    return lambda z: mp.fsum(coefficients(k) * z**k for k in range(12)) if z < F("0.0004") else term(1 / mp.sqrt(z))
+
+
+STIRLING = asymptotic(
+    lambda a: (mp.loggamma(a) - (a - F(1) / 2) * mp.log(a) + a - mp.log(2 * mp.pi) / 2) * a,
+    lambda k: mp.bernoulli(2 * k + 2) / ((2 * k + 1) * (2 * k + 2)),
+)
+DIGAMMA_FAR = asymptotic(lambda a: (mp.log(a) - 1 / (2 * a) - mp.digamma(a)) * a**2, lambda k: mp.bernoulli(2 * k + 2) / (2 * k + 2))
+SMALL = 1 / F(5.5) ** 2
+
 FITS = [
     Fit("EXP", "f32", EXP, -HALF_LN2, HALF_LN2, 4, lambda r: r**2 / mp.exp(r) + TINY),
     Fit("EXP", "f64", EXP, -HALF_LN2, HALF_LN2, 9, lambda r: r**2 / mp.exp(r) + TINY),
@@ -166,10 +221,19 @@ FITS = [
     Fit("ATAN", "f64", ATAN, F(0), mp.tan(mp.pi / 8) ** 2 * F("1.0001"), 10, absolute),
     Fit("ASIN", "f32", ASIN, F(0), F(0.25), 5, absolute),
     Fit("ASIN", "f64", ASIN, F(0), F(0.25), 12, absolute),
-    Fit("ERF", "f32", ERF, F(0), F("0.9") ** 2, 6, lambda z: F(1)),
+    Fit("ERF", "f32", ERF, F(0), F("1.001") ** 2, 7, lambda z: F(1)),
     Fit("ERF", "f64", ERF, F(0), F(1), 12, lambda z: F(1)),
-    Fit("ERFC", "f32", lambda u: mp.log(mp.erfc(1 + u)), F(-0.1), F(3), 8, lambda u: mp.erfc(1 + u)),
+    Fit("ERFC", "f32", lambda u: mp.log(mp.erfc(1 + u)), F(-0.01), F(3), 9, lambda u: mp.erfc(1 + u)),
     Fit("ERFC", "f64", erfcx, F(-1.5) / F(3.5), F(3.5) / F(8.5), 12, lambda t: mp.erfc(erf_argument(t))),
+    Fit("ERFCX", "f64", erfcx_near_one, F(-3.5) / F(4.5), F(24) / F(32), 23, relative(erfcx_near_one)),
+    # A guess that one step of Halley's method makes exact.
+    Fit("ERFINV_CENTRE", "f64", centre, F(-3), F(3), 12, relative(centre)),
+    Fit("ERFINV_TAIL", "f64", tail, mp.sqrt(6) - 4, F("2.1"), 14, relative(tail)),
+    Fit("CBRT", "f64", mp.cbrt, F("0.4999"), F("4.001"), 5, relative(mp.cbrt)),
+    Fit("LGAMMA", "f64", LGAMMA, F("-0.7501"), F("0.5001"), 23, relative(LGAMMA)),
+    Fit("STIRLING", "f64", STIRLING, F(0), SMALL, 9, lambda z: F(1)),
+    Fit("DIGAMMA", "f64", DIGAMMA, 1 - DIGAMMA_ZERO, F(2.5) - DIGAMMA_ZERO, 25, lambda v: abs(v / (DIGAMMA_SLOPE + v * DIGAMMA(v))) + TINY),
+    Fit("DIGAMMA_FAR", "f64", DIGAMMA_FAR, F(0), SMALL, 9, lambda z: F(1)),
 ]
 
 

@@ -110,6 +110,33 @@ def format_of(b: VectorBuilder, x: Value) -> Format:
     return FORMATS[b.element(x)]
 
 
+def widened(expand: Callable[..., Value], always: bool = False) -> Callable[..., Value]:
+    """`expand` for f64; for f32 its value in f64, rounded once: half an ulp and a little.
+
+    For f32 this is what levels without fma get, whose single steps round too often; with `always` the others, too.
+    """
+
+    def through_f64(b: VectorBuilder, *operands: Value) -> Value:
+        if b.element(operands[0]) == "f64" or (b.has_fma and not always):
+            return expand(b, *operands)
+        return b.convert(expand(b, *(b.convert(x, dtype="f64") for x in operands)), dtype="f32")
+
+    through_f64.__doc__ = expand.__doc__
+    return through_f64
+
+
+def by_format(f32: Callable[..., Value], f64: Callable[..., Value]) -> Callable[..., Value]:
+    """One expansion of two: `f32` gets operands converted to f64 and gives f64, needing only the accuracy of f32."""
+
+    def choose(b: VectorBuilder, *operands: Value) -> Value:
+        if b.element(operands[0]) == "f64":
+            return f64(b, *operands)
+        return b.convert(f32(b, *(b.convert(x, dtype="f64") for x in operands)), dtype="f32")
+
+    choose.__doc__ = f"f32, in f64: {f32.__doc__} f64: {f64.__doc__}"
+    return choose
+
+
 def mad(b: VectorBuilder, x: Value, y: Value, z: Value) -> Value:
     """x y + z: rounded once where the level has the instruction, twice elsewhere."""
     return b.fma(x, y, z) if b.has_fma else b.add(b.mul(x, y), z)

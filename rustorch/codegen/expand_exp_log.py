@@ -152,7 +152,12 @@ def expand_log(b: VectorBuilder, x: Value) -> Value:
 
 
 def expand_log1p(b: VectorBuilder, x: Value) -> Value:
-    """log(1 + x) = k ln 2 + log(1 + g), g = 2^-k x + (2^-k - 1), with k from 1 + x rounded; g needs no rounded 1 + x.
+    """log(1 + x) = k ln 2 + log(1 + g), g = 2^-k x + (2^-k - 1), with k from 1 + x rounded; g needs no rounded 1 + x."""
+    return b.copysign(log_ends(b, x, log1p_of_pair(b, x), -1.0), x)
+
+
+def log1p_of_pair(b: VectorBuilder, x: Value, low: Value | None = None) -> Value:
+    """log(1 + x + low) for a finite x > -1.
 
     2^-k x is made by subtracting k from the exponent of x (for k = 0 any x will do, subnormals too), 2^-k as a quarter of
     2^(2 - k), which is normal for every k.
@@ -164,9 +169,12 @@ def expand_log1p(b: VectorBuilder, x: Value) -> Value:
     down = b.sub(f.one, field)
     scaled = b.bitcast(b.add(b.bitcast(x, dtype=f.bits), down), dtype=f.name)
     four = b.bitcast(b.add(down, f.one + (2 << f.mantissa)), dtype=f.name)
-    g, low = fast_two_sum(b, mad(b, four, b.const(0.25, like=x), b.const(-1.0, like=x)), scaled)
-    y = log_sum(b, g, k, low if f.name == "f32" else None)
-    return b.copysign(log_ends(b, x, y, -1.0), x)
+    g, error = fast_two_sum(b, mad(b, four, b.const(0.25, like=x), b.const(-1.0, like=x)), scaled)
+    if low is None:
+        return log_sum(b, g, k, error if f.name == "f32" else None)
+    # what 1 + g lacks moves the logarithm by so much over 1 + g
+    lacking = mad(b, b.mul(four, 0.25), low, error)
+    return log_sum(b, g, k, b.div(lacking, b.add(g, 1.0)))
 
 
 # --- tanh, sigmoid --------------------------------------------------------------------------------------------------------

@@ -1,13 +1,18 @@
-"""asin, acos, atan as loop operations."""
+"""asin, acos, atan, atan2 as loop operations."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rustorch.codegen import coefficients as c
-from rustorch.codegen.expand_common import Value, VectorBuilder, at_most, fast_two_sum, format_of, horner, mad, nmad, two_product
+from rustorch.codegen.expand_common import Pair, Value, VectorBuilder, fast_two_sum, format_of, horner, mad, two_product
 
 H = float.fromhex
 HALF_PI = {"f32": (H("0x1.921fb6p+0"), H("-0x1.777a5cp-25")), "f64": (H("0x1.921fb54442d18p+0"), H("0x1.1a62633145c07p-54"))}
 """π/2 as high + low."""
+TAN_EIGHTH = 0.41421356237309503
+"""tan(π/8)."""
+INF = float("inf")
 
 
 def expand_asin(b: VectorBuilder, x: Value) -> Value:
@@ -45,39 +50,76 @@ def _from_sine(b: VectorBuilder, x: Value, a: Value, large: Value, high: Value, 
 
 
 def expand_atan(b: VectorBuilder, x: Value) -> Value:
-    """f32: atan a for a = |x| <= 1, above it π/2 - atan(1/a). f64: also π/4 + atan((a - 1) / (a + 1)), so that |t| <= tan(π/8)."""
+    """atan a for a = |x| below tan(π/8), π/2 - atan(1/a) above tan(3π/8), and π/4 + atan((a - 1) / (a + 1)) between them."""
     a = b.abs(x)
-    return b.copysign((_atan_f32 if b.element(x) == "f32" else _atan_f64)(b, a), x)
-
-
-def _atan_f32(b: VectorBuilder, a: Value) -> Value:
-    large = b.gt(a, 1.0)
-    bounded = at_most(b, a, 2.0**60)
-    inverse = b.div(1.0, bounded)
-    t = b.select(large, inverse, a)
-    z = b.mul(t, t)
-    tail = b.mul(b.mul(t, z), horner(b, z, c.ATAN_F32))
-    if b.has_fma:
-        # 1/a = t + t (1 - a t); the slope of atan there is near 1 - z/2
-        missing = b.mul(inverse, nmad(b, bounded, inverse, b.const(1.0, like=a)))
-        tail = b.select(large, b.add(tail, b.mul(missing, mad(b, z, b.const(-0.5, like=a), b.const(1.0, like=a)))), tail)
-    high, low = HALF_PI["f32"]
-    total, rest = fast_two_sum(b, b.const(high, like=a), b.neg(t))
-    return b.select(large, b.add(total, b.sub(b.add(rest, low), tail)), b.add(t, tail))
-
-
-def _atan_f64(b: VectorBuilder, a: Value) -> Value:
-    near, far = b.lt(a, 0.41421356237309503), b.gt(a, 2.414213562373095)
-
-    def choose(small: Value, middle: Value, large: Value) -> Value:
-        return b.select(near, small, b.select(far, large, middle))
-
-    def constants(small: float, middle: float, large: float) -> Value:
-        return choose(*(b.const(k, like=a) for k in (small, middle, large)))
-
+    near, far = b.lt(a, TAN_EIGHTH), b.gt(a, 1 / TAN_EIGHTH)
+    choose = _three_ways(b, near, far)
     one = b.const(1.0, like=a)
     t = b.div(choose(a, b.sub(a, 1.0), b.const(-1.0, like=a)), choose(one, b.add(a, 1.0), a))
+    return b.copysign(_turned(b, t, choose), x)
+
+
+def expand_atan_f32(b: VectorBuilder, x: Value) -> Value:
+    """atan a for a = |x| <= 1, above it π/2 - atan(1/a)."""
+    a = b.abs(x)
+    one = b.const(1.0, like=a)
+    large = b.gt(a, 1.0)
+    return b.copysign(_quarter_turn(b, b.div(b.select(large, one, a), b.select(large, a, one)), large), x)
+
+
+def _quarter_turn(b: VectorBuilder, t: Value, large: Value) -> Value:
+    """atan t for 0 <= t <= 1, or π/2 less it where `large`."""
     z = b.mul(t, t)
-    high, low = (constants(0.0, p / 2, p) for p in HALF_PI["f64"])
+    angle = mad(b, b.mul(t, z), horner(b, z, c.ATAN_F32), t)
+    return b.select(large, b.sub(HALF_PI["f64"][0], angle), angle)
+
+
+Choice = Callable[[Value, Value, Value], Value]
+
+
+def _three_ways(b: VectorBuilder, near: Value, far: Value) -> Choice:
+    """The first where `near`, the last where `far`, else the second."""
+    return lambda small, middle, large: b.select(near, small, b.select(far, large, middle))
+
+
+def _turned(b: VectorBuilder, t: Value, choose: Choice) -> Value:
+    """atan t + 0, π/4 or π/2, |t| <= tan(π/8)."""
+    z = b.mul(t, t)
+    high, low = (choose(*(b.const(k * p, like=t) for k in (0.0, 0.5, 1.0))) for p in HALF_PI["f64"])
     total, rest = fast_two_sum(b, high, t)
     return b.add(total, b.add(rest, mad(b, b.mul(t, z), horner(b, z, c.ATAN_F64), low)))
+
+
+def expand_atan2(b: VectorBuilder, y: Value, x: Value) -> Value:
+    """The angle of (|x|, |y|) as atan, taken from π where x is negative (-0, too), with the sign of y."""
+    u, v = _scaled(b, b.abs(x), b.abs(y))
+    near, far = b.lt(v, b.mul(u, TAN_EIGHTH)), b.gt(b.mul(v, TAN_EIGHTH), u)
+    choose = _three_ways(b, near, far)
+    t = b.div(choose(v, b.sub(v, u), b.neg(u)), choose(u, b.add(u, v), v))
+    return _half_turn(b, _turned(b, t, choose), x, y)
+
+
+def expand_atan2_f32(b: VectorBuilder, y: Value, x: Value) -> Value:
+    """The same with one bound."""
+    u, v = _scaled(b, b.abs(x), b.abs(y))
+    large = b.gt(v, u)
+    return _half_turn(b, _quarter_turn(b, b.div(b.select(large, u, v), b.select(large, v, u)), large), x, y)
+
+
+def _scaled(b: VectorBuilder, u: Value, v: Value) -> Pair:
+    """u and v with the same quotient, so that no sum overflows, (inf, inf) is (1, 1), and (0, 0) is (1, 0)."""
+    both = b.and_(b.eq(u, INF), b.eq(v, INF))
+    neither = b.and_(b.eq(u, 0.0), b.eq(v, 0.0))
+    one = b.const(1.0, like=u)
+    u = b.select(b.or_(both, neither), one, u)
+    v = b.select(both, one, v)
+    large = b.or_(b.gt(u, 2.0**1000), b.gt(v, 2.0**1000))
+    factor = b.select(large, b.const(2.0**-60, like=u), one)
+    return b.mul(u, factor), b.mul(v, factor)
+
+
+def _half_turn(b: VectorBuilder, angle: Value, x: Value, y: Value) -> Value:
+    high, low = (2 * p for p in HALF_PI["f64"])
+    total, rest = fast_two_sum(b, b.const(high, like=x), b.neg(angle))
+    left = b.lt(b.copysign(b.const(1.0, like=x), x), 0.0)
+    return b.copysign(b.select(left, b.add(total, b.add(rest, low)), angle), y)

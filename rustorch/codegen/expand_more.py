@@ -1,4 +1,4 @@
-"""Functions made of the parts of `expand_exp_log`: exp2, log2, log10, softplus, sinh, cosh, erf."""
+"""Functions made of the parts of `expand_exp_log`: exp2, log2, log10, softplus, sinh, cosh."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from rustorch.codegen.expand_exp_log import (
     log_tail,
     reduce_exp,
     significand,
-    small_exp,
     split_exponent,
     unscale,
 )
+from rustorch.codegen.expand_power import log2_for_f32
 
 H = float.fromhex
 LN2 = H("0x1.62e42fefa39efp-1")
-LOG2_E = {"f32": (H("0x1.715476p+0"), H("0x1.4ae0cp-26")), "f64": (H("0x1.71547652b82fep+0"), H("0x1.777d0ffda0d24p-56"))}
-LOG10_E = {"f32": (H("0x1.bcb7b2p-2"), H("-0x1.5b235ep-27")), "f64": (H("0x1.bcb7b1526e50ep-2"), H("0x1.95355baaafad3p-57"))}
-LOG10_2 = {"f32": (H("0x1.344p-2"), H("0x1.3509f8p-18")), "f64": (H("0x1.34413509f78p-2"), H("0x1.fef311f12b358p-46"))}
+LOG2_E = (H("0x1.71547652b82fep+0"), H("0x1.777d0ffda0d24p-56"))
+LOG10_E = (H("0x1.bcb7b1526e50ep-2"), H("0x1.95355baaafad3p-57"))
+LOG10_2 = (H("0x1.34413509f78p-2"), H("0x1.fef311f12b358p-46"))
 """Logarithms as high + low; those of 2 with a high so short that its product with an exponent is exact."""
 
 
@@ -56,12 +56,22 @@ def expand_exp2(b: VectorBuilder, x: Value) -> Value:
 
 def expand_log2(b: VectorBuilder, x: Value) -> Value:
     """k + log(m) / ln 2, the product in two parts."""
-    return _log_to_base(b, x, (1.0, 0.0), LOG2_E[b.element(x)])
+    return _log_to_base(b, x, (1.0, 0.0), LOG2_E)
 
 
 def expand_log10(b: VectorBuilder, x: Value) -> Value:
     """(k ln 2 + log m) / ln 10, with both products in two parts."""
-    return _log_to_base(b, x, LOG10_2[b.element(x)], LOG10_E[b.element(x)])
+    return _log_to_base(b, x, LOG10_2, LOG10_E)
+
+
+def expand_log2_f32(b: VectorBuilder, x: Value) -> Value:
+    """k + s P(s²), s = (m - 1) / (m + 1)."""
+    return log_ends(b, x, log2_for_f32(b, x), 0.0)
+
+
+def expand_log10_f32(b: VectorBuilder, x: Value) -> Value:
+    """log2 times log10 2."""
+    return log_ends(b, x, b.mul(log2_for_f32(b, x), LOG10_2[0] + LOG10_2[1]), 0.0)
 
 
 def _log_to_base(b: VectorBuilder, x: Value, two: tuple[float, float], e: tuple[float, float]) -> Value:
@@ -118,10 +128,11 @@ class _Hyperbolic:
     """sinh r - r."""
 
 
-def _hyperbolic(b: VectorBuilder, a: Value) -> _Hyperbolic:
+def _hyperbolic(b: VectorBuilder, a: Value, single: bool = False) -> _Hyperbolic:
+    """The parts; `single` for polynomials that serve f32."""
     f = format_of(b, a)
-    single = f.name == "f32"
-    r, n = reduce_exp(b, at_most(b, a, 89.5 if single else 710.5), f.bias - 2)
+    single = single or f.name == "f32"
+    r, n = reduce_exp(b, at_most(b, a, 89.5 if f.name == "f32" else 710.5), f.bias - 2)
     t = power_of_two(b, n, f)
     # 2^(-n - 2) by its exponent field; from about n = 58 on it is lost beside t, and for the largest n it is no normal number
     inverse = b.bitcast(b.sub((2 * f.bias - 4) << f.mantissa, b.bitcast(t, dtype=f.bits)), dtype=f.name)
@@ -148,33 +159,18 @@ def expand_sinh(b: VectorBuilder, x: Value) -> Value:
     return b.select(b.lt(a, format_of(b, x).epsilon / 4), x, b.copysign(b.add(half, half), x))
 
 
+def expand_sinh_f32(b: VectorBuilder, x: Value) -> Value:
+    """The same without pairs."""
+    a = b.abs(x)
+    h = _hyperbolic(b, at_most(b, a, 90.0), single=True)
+    half = mad(b, h.even[0], b.add(h.sinh, h.r), mad(b, h.odd[0], h.cosh, h.odd[0]))
+    y = b.select(b.lt(a, 2.0**-30), a, b.add(half, half))
+    return b.copysign(b.select(b.lt(a, float("inf")), y, a), x)
+
+
 def _sum_of_products(b: VectorBuilder, first: Pair, second: Value, h: _Hyperbolic) -> Value:
     """first cosh r + second sinh r; `first` and second r can cancel, so their rounding errors are kept."""
     product, error = two_product(b, second, h.r)
     total, lost = fast_two_sum(b, first[0], product)
     rest = b.add(b.add(error, first[1]), lost)
     return b.add(total, mad(b, first[0], h.cosh, mad(b, second, h.sinh, rest)))
-
-
-def expand_erf(b: VectorBuilder, x: Value) -> Value:
-    """x + x P(x²) for |x| = a up to a bound, above it 1 - erfc a.
-
-    f32: erfc a = e^g(a - 1), g a polynomial. f64: e^(-a²) times a polynomial in (a - 2.5) / (a + 2.5) (Shepherd and Laframboise 1981).
-    """
-    a = b.abs(x)
-    single = b.element(x) == "f32"
-    near = mad(b, x, horner(b, b.mul(x, x), c.ERF_F32 if single else c.ERF_F64), x)
-    bounded = at_most(b, a, 4.0 if single else 6.0)
-    if single:
-        far = _exp_of_negative(b, horner(b, b.sub(bounded, 1.0), c.ERFC_F32))
-    else:
-        t = b.div(b.sub(bounded, 2.5), b.add(bounded, 2.5))
-        far = b.mul(_exp_of_negative(b, b.neg(b.mul(bounded, bounded))), horner(b, t, c.ERFC_F64))
-    return b.select(b.le(a, 0.9 if single else 1.0), near, b.copysign(b.sub(1.0, far), x))
-
-
-def _exp_of_negative(b: VectorBuilder, x: Value) -> Value:
-    """e^x for -87 < x < 1."""
-    f = format_of(b, x)
-    r, n = reduce_exp(b, x, f.bias)
-    return b.mul(small_exp(b, r), power_of_two(b, n, f))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rustorch.codegen import coefficients as c
 from rustorch.codegen.expand_common import (
     FORMATS,
@@ -14,6 +16,7 @@ from rustorch.codegen.expand_common import (
     format_of,
     horner,
     mad,
+    power_of_two,
     power_of_two_in_halves,
     round_scaled,
     two_product,
@@ -54,15 +57,20 @@ def _log_ends(b: VectorBuilder, a: Value, log: Value) -> Value:
     return b.select(b.lt(a, INF), b.select(b.eq(a, 0.0), b.const(-INF, like=a), log), a)
 
 
+def log2_for_f32(b: VectorBuilder, x: Value) -> Value:
+    """log2 of a positive normal number of f64, to about 2^-43: k + s P(s²), s = (m - 1) / (m + 1)."""
+    f = FORMATS["f64"]
+    moved, _ = split_exponent(b, x, SQRT_HALF, f)
+    m = significand(b, moved, SQRT_HALF, f)
+    s = b.div(b.sub(m, 1.0), b.add(m, 1.0))
+    return mad(b, s, horner(b, b.mul(s, s), c.POW_LOG2_F64), exponent(b, moved, f.bias + 2.0**f.mantissa, f))
+
+
 def _positive_power_f32(b: VectorBuilder, a: Value, y: Value) -> Value:
     """2^(y log2 a) in f64, to about 2^-33: the one rounding that counts is the last, to f32."""
     f = FORMATS["f64"]
     wide = b.convert(a, dtype="f64")
-    moved, _ = split_exponent(b, wide, SQRT_HALF, f)
-    m = significand(b, moved, SQRT_HALF, f)
-    s = b.div(b.sub(m, 1.0), b.add(m, 1.0))
-    log = mad(b, s, horner(b, b.mul(s, s), c.POW_LOG2_F64), exponent(b, moved, f.bias + 2.0**f.mantissa, f))
-    e = b.mul(b.convert(y, dtype="f64"), _log_ends(b, wide, log))
+    e = b.mul(b.convert(y, dtype="f64"), _log_ends(b, wide, log2_for_f32(b, wide)))
     n, bits = round_scaled(b, at_most(b, at_least(b, e, -160.0), 160.0), 1.0)
     r = b.sub(at_most(b, at_least(b, e, -160.0), 160.0), n)
     p = mad(b, r, horner(b, r, c.POW_EXP2_F64), b.const(1.0, like=r))
@@ -73,7 +81,7 @@ def _positive_power_f32(b: VectorBuilder, a: Value, y: Value) -> Value:
 def _positive_power_f64(b: VectorBuilder, a: Value, y: Value) -> Value:
     """e^(y log a): the logarithm and its product with y as pairs, good to about 2^-66, since e^z magnifies errors by z < 746."""
     f = FORMATS["f64"]
-    high, low = _log_pair(b, a)
+    high, low = log_pair(b, a)
     high = _log_ends(b, a, high)
     e, error = two_product(b, y, high)
     error = b.add(error, b.mul(y, low))
@@ -85,7 +93,7 @@ def _positive_power_f64(b: VectorBuilder, a: Value, y: Value) -> Value:
     return b.mul(b.mul(small_exp(b, r), first), second)
 
 
-def _log_pair(b: VectorBuilder, a: Value) -> Pair:
+def log_pair(b: VectorBuilder, a: Value) -> Pair:
     """log a = k ln 2 + 2 atanh(s), s = (m - 1) / (m + 1), as a pair.
 
     2 atanh(s) = s (2 + z (2/3 + z T(z))), z = s²: the quotient, z, the sum in parentheses and the products are pairs, T is not.
@@ -117,5 +125,58 @@ def _log_pair(b: VectorBuilder, a: Value) -> Pair:
 
 
 def expand_rsqrt(b: VectorBuilder, x: Value) -> Value:
-    """1 / √x: -0 gives -inf, as 1 / √(-0) does."""
-    return b.div(1.0, b.sqrt(x))
+    """1 / √x, corrected by the remainders of root and quotient: -0 gives -inf, as 1 / √(-0) does."""
+    f = format_of(b, x)
+    small = b.lt(x, 2.0 * f.least_normal / f.epsilon)
+    up = f.mantissa + 1 + f.mantissa % 2  # even, and past what a remainder of a small number loses
+    # and a quarter of the others, for the square of a root may round beyond the largest number
+    scaled = b.mul(x, b.select(small, b.const(2.0 ** (2 * up), like=x), b.const(0.25, like=x)))
+    root = b.sqrt(scaled)
+    y = b.div(1.0, root)
+    square, error = two_product(b, root, root)
+    product, lost = two_product(b, root, y)
+    remainder = b.sub(b.sub(1.0, product), lost)
+    beyond = b.mul(b.sub(b.sub(scaled, square), error), b.mul(b.mul(y, y), 0.5))
+    corrected = mad(b, y, b.sub(remainder, beyond), y)
+    corrected = b.select(b.and_(b.gt(scaled, 0.0), b.lt(scaled, INF)), corrected, y)
+    return b.mul(corrected, b.select(small, b.const(2.0**up, like=x), b.const(0.5, like=x)))
+
+
+def expand_cbrt(b: VectorBuilder, x: Value) -> Value:
+    """∛(2^(3n) m) = 2^n ∛m, m in [½, 4): a polynomial, then a step of Halley's method."""
+    return _cube_root(b, x, _halley)
+
+
+def expand_cbrt_f64(b: VectorBuilder, x: Value) -> Value:
+    """The same, and a step of Newton's method with the remainder m - y³ taken exactly."""
+    return _cube_root(b, x, lambda b, m: _corrected_root(b, m, _halley(b, m)))
+
+
+def _cube_root(b: VectorBuilder, x: Value, root: Callable[[VectorBuilder, Value], Value]) -> Value:
+    f = FORMATS["f64"]
+    a = b.abs(x)
+    scaled, bias = unscale(b, a, f)
+    moved, _ = split_exponent(b, scaled, f.one, f)
+    k = exponent(b, moved, bias, f)
+    # with n = k / 3 rounded, what remains of k is -1, 0 or 1
+    n, bits = round_scaled(b, k, 1 / 3, f.bias)
+    rest = b.sub(k, b.mul(n, 3.0))
+    factor = b.select(b.lt(rest, 0.0), b.const(0.5, like=x), b.add(rest, 1.0))
+    m = b.mul(significand(b, moved, f.one, f), factor)
+    y = b.mul(root(b, m), power_of_two(b, bits, f))
+    ordinary = b.and_(b.gt(a, 0.0), b.lt(a, INF))
+    return b.select(ordinary, b.copysign(y, x), x)
+
+
+def _halley(b: VectorBuilder, m: Value) -> Value:
+    """y (y³ + 2m) / (2y³ + m), which cubes the relative error of y."""
+    y = horner(b, m, c.CBRT_F64)
+    cube = b.mul(b.mul(y, y), y)
+    return b.mul(y, b.div(b.add(cube, b.add(m, m)), b.add(b.add(cube, cube), m)))
+
+
+def _corrected_root(b: VectorBuilder, m: Value, y: Value) -> Value:
+    square, square_low = two_product(b, y, y)
+    cube, cube_low = two_product(b, square, y)
+    cube_low = mad(b, square_low, y, cube_low)
+    return b.add(y, b.div(b.sub(b.sub(m, cube), cube_low), b.mul(square, 3.0)))

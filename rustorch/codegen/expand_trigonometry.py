@@ -1,4 +1,4 @@
-"""sin and cos, right for every argument: reduction by parts of π/2, and for huge arguments by as many bits of 2/π as matter."""
+"""sin, cos and tan, right for every argument: reduction by parts of π/2, and for huge arguments by as many bits of 2/π as matter."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rustorch.codegen import coefficients as c
 from rustorch.codegen.expand_common import (
     FORMATS,
+    Pair,
     Value,
     VectorBuilder,
     fast_two_sum,
@@ -83,10 +84,13 @@ def _reduce_near(b: VectorBuilder, x: Value) -> Reduced:
 
 def _reduce_near_in_f64(b: VectorBuilder, x: Value) -> Reduced:
     """The same for f32 without fma, where parts short enough for exact products would reach no further than 400."""
-    wide = b.convert(x, dtype="f64")
-    n, _ = round_scaled(b, wide, TWO_OVER_PI)
-    r = b.sub(b.sub(wide, b.mul(n, HALF_PI_SHORT[0])), b.mul(n, HALF_PI_SHORT[1] + HALF_PI_SHORT[2]))
-    return _narrow(b, r, n)
+    return _narrow(b, *_near_in_f64(b, b.convert(x, dtype="f64")))
+
+
+def _near_in_f64(b: VectorBuilder, x: Value) -> Pair:
+    """r and n with x = n π/2 + r, for a number of f32 held in f64, below HUGE."""
+    n, _ = round_scaled(b, x, TWO_OVER_PI)
+    return b.sub(b.sub(x, b.mul(n, HALF_PI_SHORT[0])), b.mul(n, HALF_PI_SHORT[1] + HALF_PI_SHORT[2])), n
 
 
 def _narrow(b: VectorBuilder, r: Value, n: Value) -> Reduced:
@@ -109,19 +113,23 @@ def _fraction(b: VectorBuilder, x: Value) -> Value:
 
 
 def _reduce_huge_f32(b: VectorBuilder, x: Value) -> Reduced:
-    """x / (2π) modulo 1 in f64: products of the 24 bits of x with groups of 29 bits are exact, and so are their fractions.
+    return _narrow(b, *_huge_in_f64(b, b.convert(x, dtype="f64")))
 
-    The rounding errors of their sum count where n/4 cancels nearly all of it.
+
+def _huge_in_f64(b: VectorBuilder, x: Value) -> Pair:
+    """r and n as `_near_in_f64`, for huge arguments.
+
+    x / (2π) modulo 1: products of the 24 bits of x with groups of 29 bits are exact, and so are their fractions. The rounding
+    errors of their sum count where n/4 cancels nearly all of it.
     """
-    wide = b.convert(x, dtype="f64")
-    turns = low = b.const(0.0, like=wide)
+    turns = low = b.const(0.0, like=x)
     for i, group in enumerate(_inverse_bits(29, 7)):
-        turns, error = two_sum(b, turns, _fraction(b, b.mul(wide, group * 2.0 ** (-29 * (i + 1)))))
+        turns, error = two_sum(b, turns, _fraction(b, b.mul(x, group * 2.0 ** (-29 * (i + 1)))))
         low = b.add(low, error)
     quarters = b.mul(_fraction(b, turns), 4.0)
     n = b.round_even(quarters)
     rest = b.add(b.sub(quarters, n), b.mul(low, 4.0))
-    return _narrow(b, b.mul(rest, TWO_PI[0] / 4), n)
+    return b.mul(rest, TWO_PI[0] / 4), n
 
 
 def _reduce_huge_f64(b: VectorBuilder, x: Value) -> Reduced:
@@ -175,27 +183,48 @@ def _by_quadrant(b: VectorBuilder, r: Reduced, quadrant: Value) -> Value:
 
 
 def expand_tan(b: VectorBuilder, x: Value) -> Value:
-    """tan x = tan r or -1 / tan r by the quadrant. f32: a polynomial, the quotient corrected; f64: sin r / cos r."""
-    return by_reduction(b, x, _tangent_f32 if b.element(x) == "f32" else _tangent_f64)
+    """tan x = sin r / cos r or -cos r / sin r by the quadrant, each a pair, the quotient corrected by its remainder."""
+    return by_reduction(b, x, _tangent)
 
 
-def _tangent_f32(b: VectorBuilder, r: Reduced) -> Value:
-    """tan(high - low) = high - m, m = low (1 + z) - high z T(z), z = high²."""
-    z = b.mul(r.high, r.high)
-    m = mad(b, b.mul(r.high, z), horner(b, z, [-k for k in c.TAN_F32]), mad(b, r.low, z, r.low))
-    t, rest = fast_two_sum(b, r.high, b.neg(m))
-    inverse = b.div(-1.0, t)
-    if b.has_fma:
-        # -1 / (t + rest) = y + y (1 + y t + y rest), y near -1 / t
-        missing = b.fma(inverse, rest, b.fma(inverse, t, b.const(1.0, like=z)))
-        inverse = b.fma(inverse, missing, inverse)
-    return b.select(b.ne(b.and_(r.quadrant, 1), 0), inverse, b.sub(r.high, m))
+def expand_tan_f32(b: VectorBuilder, x: Value) -> Value:
+    """tan r = r + r z T(z), z = r², or -1 / tan r by the quadrant."""
+
+    def finish(b: VectorBuilder, r: Value, n: Value) -> Value:
+        z = b.mul(r, r)
+        t = mad(b, b.mul(r, z), horner(b, z, c.TAN_F32), r)
+        return b.select(b.ne(b.and_(b.bitcast(b.add(n, FORMATS["f64"].shift), dtype="i64"), 1), 0), b.div(-1.0, t), t)
+
+    near = finish(b, *_near_in_f64(b, x))
+    huge = b.ge(b.abs(x), HUGE["f32"])
+    return b.rarely(huge, near, lambda inner: inner.select(huge, finish(inner, *_huge_in_f64(inner, x)), near))
 
 
-def _tangent_f64(b: VectorBuilder, r: Reduced) -> Value:
+def _tangent(b: VectorBuilder, r: Reduced) -> Value:
     odd = b.ne(b.and_(r.quadrant, 1), 0)
-    sine, cosine = sine_of(b, r), cosine_of(b, r)
-    return b.div(b.select(odd, b.neg(cosine), sine), b.select(odd, sine, cosine))
+    (sine, sine_low), (cosine, cosine_low) = _sine_pair(b, r), _cosine_pair(b, r)
+    over, over_low = b.select(odd, b.neg(cosine), sine), b.select(odd, b.neg(cosine_low), sine_low)
+    under, under_low = b.select(odd, sine, cosine), b.select(odd, sine_low, cosine_low)
+    inverse = b.div(1.0, under)
+    quotient = b.mul(over, inverse)
+    back, back_low = two_product(b, quotient, under)
+    remainder = b.add(b.sub(b.sub(over, back), back_low), nmad(b, quotient, under_low, over_low))
+    return b.select(b.eq(over, 0.0), over, mad(b, remainder, inverse, quotient))
+
+
+def _sine_pair(b: VectorBuilder, r: Reduced) -> Pair:
+    z = b.mul(r.high, r.high)
+    s = horner(b, z, [-k for k in c.SIN_F64])
+    # the slope of sin at high, near enough, times what r lacks
+    low = b.mul(r.low, mad(b, z, b.const(-0.5, like=z), b.const(1.0, like=z)))
+    return fast_two_sum(b, r.high, b.neg(mad(b, b.mul(r.high, z), s, low)))
+
+
+def _cosine_pair(b: VectorBuilder, r: Reduced) -> Pair:
+    z, z_low = two_product(b, r.high, r.high)
+    z_low = mad(b, b.mul(r.high, -2.0), r.low, z_low)
+    total, rest = fast_two_sum(b, b.const(1.0, like=z), b.mul(z, -0.5))
+    return fast_two_sum(b, total, b.add(rest, mad(b, b.mul(z, z), horner(b, z, c.COS_F64), b.mul(z_low, -0.5))))
 
 
 def sine_of(b: VectorBuilder, r: Reduced) -> Value:

@@ -1,12 +1,14 @@
 """The vocabulary: importing this package registers every op."""
 
 from rustorch.ops import (
+    barrier,
     constant,
     contraction,
     conversion,
     convolution,
     custom,
     elementwise,
+    exponential,
     indexing,
     logic,
     loop,
@@ -14,17 +16,20 @@ from rustorch.ops import (
     random,
     reduction,
     special,
+    trigonometry,
     window,
 )
 from rustorch.ops.interpret import interpret
 
 __all__ = [
+    "barrier",
     "constant",
     "contraction",
     "conversion",
     "convolution",
     "custom",
     "elementwise",
+    "exponential",
     "indexing",
     "interpret",
     "logic",
@@ -33,5 +38,6 @@ __all__ = [
     "random",
     "reduction",
     "special",
+    "trigonometry",
     "window",
 ]

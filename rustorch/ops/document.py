@@ -34,18 +34,21 @@ from rustorch.ops import (
     convolution,
     custom,
     elementwise,
+    exponential,
     indexing,
     logic,
     movement,
     random,
     reduction,
     special,
+    trigonometry,
     window,
 )
 from rustorch.ops.family import Array
 
 _MODULES: tuple[ModuleType, ...] = (
-    elementwise, special, logic, conversion, reduction, movement, contraction, convolution, window, indexing, constant, random, custom,
+    elementwise, exponential, trigonometry, special, logic, conversion, reduction, movement, contraction, convolution, window, indexing,
+    constant, random, custom,
 )  # fmt: skip
 
 

@@ -1,87 +1,263 @@
-"""Special functions, defined by the other ops."""
+"""Special functions: the error function and its kin, the gamma function's logarithm and derivatives, logaddexp."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 
+from rustorch.errors import ArgumentError, DTypeError, compose
 from rustorch.ir.builder import Builder
+from rustorch.ir.dtypes import FLOATS, f32, f64, i64
 from rustorch.ir.graph import Value
-from rustorch.ir.op import Partials
-from rustorch.ir.types import element
-from rustorch.ops.elementwise import binary, unary
-from rustorch.ops.family import elementwise
+from rustorch.ir.op import Internal, Partials, Refusal, Sample
+from rustorch.ir.types import DType, Type, element
+from rustorch.ops.elementwise import POSITIVE, binary, unary
+from rustorch.ops.family import Array, Domain, elementwise, not_taken
+
+_HALF_ROOT_PI = math.sqrt(math.pi) / 2
 
 
-def polynomial(b: Builder, x: Value, coefficients: Sequence[float]) -> Value:
-    """c0 + c1 x + c2 x² + …, by Horner's rule."""
-    total = b.const(coefficients[-1], x)
-    for c in coefficients[-2::-1]:
-        total = b.add(b.mul(total, x), c)
-    return total
+def _each(f: Callable[[float], float]) -> Callable[[Array], Array]:
+    """A function of numpy arrays, of f64 whatever their type, by calling `f` element by element."""
+
+    def reference(x: Array) -> Array:
+        return np.asarray(np.vectorize(f, otypes=[float])(x).astype(x.dtype))
+
+    return reference
 
 
-_SINGLE_NEAR = (0.128379166, -0.376125336, 0.112819925, -2.67681349e-2, 4.99119423e-3, -5.96761703e-4)
-_SINGLE_FAR = (-0.128717512, -0.634846687, -0.106777877, 2.42546219e-2, -3.88396438e-3, 3.83197126e-4, -1.72853470e-5)
-"""Minimax: erf x = x + x P(x²) below 0.9277, 1 - e^(-t + t P(t)) from there on, t = |x|."""
-
-_NEAR = (
-    (1.28379167095512558561e-01, -3.25042107247001499370e-01, -2.84817495755985104766e-02, -5.77027029648944159157e-03,
-     -2.37630166566501626084e-05),
-    (1.0, 3.97917223959155352819e-01, 6.50222499887672944485e-02, 5.08130628187576562776e-03, 1.32494738004321644526e-04,
-     -3.96022827877536812320e-06),
-)  # fmt: skip
-_MIDDLE = (
-    (-2.36211856075265944077e-03, 4.14856118683748331666e-01, -3.72207876035701323847e-01, 3.18346619901161753674e-01,
-     -1.10894694282396677476e-01, 3.54783043256182359371e-02, -2.16637559486879084300e-03),
-    (1.0, 1.06420880400844228286e-01, 5.40397917702171048937e-01, 7.18286544141962662868e-02, 1.26171219808761642112e-01,
-     1.36370839120290507362e-02, 1.19844998467991074170e-02),
-)  # fmt: skip
-_FAR = (
-    (-9.86494403484714822705e-03, -6.93858572707181764372e-01, -1.05586262253232909814e+01, -6.23753324503260060396e+01,
-     -1.62396669462573470355e+02, -1.84605092906711035994e+02, -8.12874355063065934246e+01, -9.81432934416914548592e+00),
-    (1.0, 1.96512716674392571292e+01, 1.37657754143519042600e+02, 4.34565877475229228821e+02, 6.45387271733267880336e+02,
-     4.29008140027567833386e+02, 1.08635005541779435134e+02, 6.57024977031928170135e+00, -6.04244152148580987438e-02),
-)  # fmt: skip
-_MIDDLE_VALUE = 8.45062911510467529297e-01
-"""Rational approximations of Sun's fdlibm, s_erf.c, 1993: erf x = x + x R(x²) below 0.84375; that value + R(|x| - 1) below 1.25;
-1 - e^(-x² - 0.5625 + R(1/x²)) / |x| from there on. The last is good to 1/0.35; beyond, what is subtracted is below 6e-5."""
-
-
-def _quotient(b: Builder, x: Value, parts: tuple[tuple[float, ...], tuple[float, ...]]) -> Value:
-    found: Value = b.div(polynomial(b, x, parts[0]), polynomial(b, x, parts[1]))
-    return found
-
-
-def _erf(b: Builder, x: Value) -> Value:
-    size, square = b.abs(x), b.mul(x, x)
-    if element(x.type).short == "f32":
-        near = b.add(b.mul(polynomial(b, square, _SINGLE_NEAR), x), x)
-        power = b.sub(b.mul(polynomial(b, size, _SINGLE_FAR), size), size)
-        far = b.copysign(b.sub(1.0, b.exp(power)), x)
-        return b.select(b.lt(size, 0.927734375), near, far)  # type: ignore[no-any-return]
-    near = b.add(b.mul(_quotient(b, square, _NEAR), x), x)
-    middle = b.add(_quotient(b, b.sub(size, 1.0), _MIDDLE), _MIDDLE_VALUE)
-    large = b.minimum(b.maximum(size, 1.0), 6.0)  # erf 6 is 1; what is below 1 is not looked at
-    over = b.mul(large, large)
-    power = b.exp(b.add(b.sub(-0.5625, over), _quotient(b, b.div(1.0, over), _FAR)))
-    far = b.sub(1.0, b.div(power, large))
-    found = b.copysign(b.select(b.lt(size, 1.25), middle, far), x)
-    return b.select(b.lt(size, 0.84375), near, found)  # type: ignore[no-any-return]
-
+# --- Error function ---------------------------------------------------------------------------------------------------
 
 erf = elementwise(
     "erf",
     "2 / sqrt(pi) times the integral of e^(-t²) from 0 to x.",
     operands=1,
-    reference=lambda x: np.vectorize(math.erf, otypes=[float])(x).astype(x.dtype),
-    derivative=Partials(lambda b, y, x: [b.mul(b.exp(b.neg(b.mul(x, x))), 2 / math.sqrt(math.pi))]),
+    reference=_each(math.erf),
+    derivative=Partials(lambda b, y, x: [b.mul(b.exp(b.neg(b.mul(x, x))), 1 / _HALF_ROOT_PI)]),
     public=unary("erf"),
-    expand=_erf,
+    cost=20,
+)
+
+erfc = elementwise(
+    "erfc",
+    "1 - erf x, accurate where that is small.",
+    operands=1,
+    reference=_each(math.erfc),
+    derivative=Partials(lambda b, y, x: [b.mul(b.exp(b.neg(b.mul(x, x))), -1 / _HALF_ROOT_PI)]),
+    public=unary("erfc"),
     cost=40,
 )
+
+
+def _erfinv(x: float) -> float:
+    """Winitzki's formula, then Halley's method on erf, or on erfc where that is the better conditioned."""
+    a = abs(x)
+    if not a < 1:
+        return math.copysign(math.inf, x) if a == 1 else math.nan
+    log = math.log1p(-a * a)
+    half = 2 / (math.pi * 0.147) + log / 2
+    y = math.sqrt(math.sqrt(half * half - log / 0.147) - half)
+    for _ in range(4):
+        error = math.erf(y) - a if a < 0.5 else (1 - a) - math.erfc(y)
+        step = error * _HALF_ROOT_PI * math.exp(y * y)
+        y -= step / (1 + y * step)
+    return math.copysign(y, x)
+
+
+erfinv = elementwise(
+    "erfinv",
+    "The number whose error function is x; NaN outside of [-1, 1].",
+    operands=1,
+    reference=_each(_erfinv),
+    derivative=Partials(lambda b, y, x: [b.mul(b.exp(b.mul(y, y)), _HALF_ROOT_PI)]),
+    public=unary("erfinv"),
+    cost=60,
+    domain=Domain(-0.9, 0.9),
+    kinks="inf at -1 and 1.",
+)
+
+# --- Gamma function ---------------------------------------------------------------------------------------------------
+
+
+def _lgamma(x: float) -> float:
+    if x == -math.inf or (x <= 0 and x == math.floor(x)):
+        return math.inf
+    try:
+        return math.lgamma(x)
+    except OverflowError:
+        return math.inf
+
+
+lgamma = elementwise(
+    "lgamma",
+    "log |Γ(x)|; inf at 0 and the negative whole numbers. Near its zeros below 0 the error is absolute, about 1e-16 times |x|.",
+    operands=1,
+    reference=_each(_lgamma),
+    derivative=Partials(lambda b, y, x: [b.digamma(x)]),
+    public=unary("lgamma"),
+    cost=80,
+    domain=Domain(0.25, 6.0, away=(1.0, 2.0)),
+)
+
+
+def _digamma(x: float) -> float:
+    if x == 0:
+        return math.copysign(math.inf, -x)
+    if x == -math.inf or (x < 0 and x == math.floor(x)):
+        return math.nan
+    if x < 0:
+        return _digamma(1 - x) - math.pi / math.tan(math.pi * (x - round(x)))
+    total = 0.0
+    while x < 12:
+        total -= 1 / x
+        x += 1
+    if x == math.inf:
+        return x
+    return total + math.log(x) - 1 / (2 * x) - sum(b / (2 * k) * (1 / x) ** (2 * k) for k, b in enumerate(_BERNOULLI, 1))
+
+
+digamma = elementwise(
+    "digamma",
+    "Γ'(x) / Γ(x), the derivative of lgamma; NaN at the negative whole numbers. Near its zeros below 0 the error is absolute.",
+    operands=1,
+    reference=_each(_digamma),
+    derivative=Partials(lambda b, y, x: [b.polygamma(x, order=1)]),
+    public=unary("digamma"),
+    cost=80,
+    domain=Domain(0.25, 6.0, away=(1.46,)),
+)
+
+_BERNOULLI = tuple(float(Fraction(*pair)) for pair in ((1, 6), (-1, 30), (1, 42), (-1, 30), (5, 66), (-691, 2730), (7, 6), (-3617, 510)))
+"""B2, B4, …, B16."""
+_SHIFT = 12
+"""From here on the Euler-Maclaurin sum is right to an ulp or two."""
+
+
+def _zeta(b: Builder, s: int, x: Value) -> Value:
+    """Hurwitz's zeta, the sum of (x + k)^-s over k >= 0, for x > 0: the first terms and the Euler-Maclaurin formula for the rest."""
+    far = b.add(x, _SHIFT)
+    inverse = b.div(1, far)
+    square = b.mul(inverse, inverse)
+    rising, rest = float(s), b.const(0.0, x)
+    terms = []
+    for k, bernoulli in enumerate(_BERNOULLI, 1):
+        terms.append(bernoulli * rising / math.factorial(2 * k))
+        rising *= (s + 2 * k - 1) * (s + 2 * k)
+    for term in reversed(terms):
+        rest = b.add(b.mul(rest, square), term)
+    power = _power(b, inverse, s)
+    tail = b.mul(power, b.add(b.add(b.div(far, s - 1), 0.5), b.mul(rest, inverse)))
+    for k in reversed(range(_SHIFT)):
+        tail = b.add(tail, _power(b, b.div(1, b.add(x, k)), s))
+    found: Value = tail
+    return found
+
+
+def _power(b: Builder, x: Value, n: int) -> Value:
+    """x^n by repeated squaring."""
+    found, square = b.const(1, x), x
+    while n:
+        found = b.mul(found, square) if n & 1 else found
+        square, n = b.mul(square, square), n >> 1
+    return found
+
+
+def _cotangent_derivative(order: int) -> list[int]:
+    """The polynomial in c = cot t, lowest power first, that is the derivative of cot of that order: c' = -(1 + c²)."""
+    found = [0, 1]
+    for _ in range(order):
+        slope = [k * a for k, a in enumerate(found)][1:]
+        found = [-(a + d) for a, d in zip([*slope, 0, 0], [0, 0, *slope], strict=True)]
+    return found
+
+
+def _polygamma(b: Builder, x: Value, *, order: int) -> Value:
+    """(-1)^(n + 1) n! ζ(n + 1, x); below ½ by ψₙ(1 - x) (-1)^n - ψₙ(x) = π dⁿ/dxⁿ cot πx."""
+    scale = math.factorial(order) * (-1) ** (order + 1)
+    if order == 0:
+        return b.digamma(x)  # type: ignore[no-any-return]
+    left = b.lt(x, 0.5)
+    value = b.mul(_zeta(b, order + 1, b.select(left, b.sub(1, x), x)), float(scale))
+    turn = b.mul(b.sub(x, b.round_even(x)), math.pi)
+    cotangent = b.div(1, b.tan(turn))
+    slope = b.const(0.0, x)
+    for a in reversed(_cotangent_derivative(order)):
+        slope = b.add(b.mul(slope, cotangent), float(a))
+    reflected = b.sub(b.mul(value, float((-1) ** order)), b.mul(slope, math.pi ** (order + 1)))
+    pole = b.eq(x, b.floor(x))
+    at_pole = b.const(math.inf if order % 2 else math.nan, x)
+    return b.select(left, b.select(b.and_(pole, b.le(x, 0)), at_pole, reflected), value)  # type: ignore[no-any-return]
+
+
+def _polygamma_reference(x: Array, *, order: int) -> Array:
+    def zeta(s: int, x: float) -> float:
+        far = x + 20
+        total: float = math.fsum((x + k) ** -s for k in range(20)) + far ** (1 - s) / (s - 1) + far**-s / 2
+        rising = float(s)
+        for k, bernoulli in enumerate(_BERNOULLI, 1):
+            total += bernoulli * rising / math.factorial(2 * k) * far ** (1 - s - 2 * k)
+            rising *= (s + 2 * k - 1) * (s + 2 * k)
+        return total
+
+    def value(x: float) -> float:
+        if order == 0:
+            return _digamma(x)
+        if math.isnan(x) or (x <= 0 and x == math.floor(x)) or x == -math.inf:
+            return math.inf if order % 2 and x <= 0 and x != -math.inf else math.nan
+        scale = math.factorial(order) * (-1.0) ** (order + 1)
+        if x >= 0.5:
+            return scale * zeta(order + 1, x) if x < math.inf else math.copysign(0.0, scale)
+        cotangent = 1 / math.tan(math.pi * (x - round(x)))
+        slope = math.fsum(a * cotangent**k for k, a in enumerate(_cotangent_derivative(order)))
+        return scale * zeta(order + 1, 1 - x) * (-1.0) ** order - slope * math.pi ** (order + 1)
+
+    return _each(value)(x)
+
+
+def _polygamma_type(x: Type, *, order: int) -> Type:
+    if not isinstance(order, int) or not 0 <= order <= 30:
+        raise ArgumentError(compose("polygamma(n, x) does not support negative n", f"`n` is a whole number from 0 to 30; found {order!r}"))
+    if element(x) not in FLOATS:
+        raise DTypeError(not_taken("polygamma", x, FLOATS))
+    return x
+
+
+def _sample(order: int, dtype: DType, shape: tuple[int, ...], domain: Domain = POSITIVE) -> Sample:
+    label = f"{dtype}{list(shape)} from {domain.low}, order {order}"
+    return Sample(lambda rng: (domain.draw(rng, dtype, shape),), {"order": order}, dtype is f64, label)
+
+
+polygamma = elementwise(
+    "polygamma",
+    "The derivative of digamma of a given order, which is 0 to 30.",
+    operands=1,
+    infer=_polygamma_type,
+    reference=_polygamma_reference,
+    derivative=Partials(lambda b, y, x, order: [b.polygamma(x, order=order + 1)]),
+    public=Internal("special.polygamma takes the order first"),
+    expand=_polygamma,
+    attributes=("order",),
+    cost=120,
+    samples=(
+        _sample(1, f64, (3, 5)),
+        _sample(3, f64, (37,)),
+        _sample(2, f64, ()),
+        _sample(5, f64, (0,)),
+        _sample(1, f32, (67,)),
+        _sample(2, f32, (1,)),
+        _sample(1, f64, (37,), Domain(-3.0, 0.4, fraction=True)),
+        _sample(2, f64, (37,), Domain(-3.0, 0.4, fraction=True)),
+    ),
+    errors=(
+        Refusal((f64[3],), {"order": -1}, ArgumentError, "does not support negative n"),
+        Refusal((i64[3],), {"order": 1}, DTypeError, "does not take element type"),
+    ),
+)
+
+# --- Sums of exponentials ---------------------------------------------------------------------------------------------
 
 logaddexp = elementwise(
     "logaddexp",

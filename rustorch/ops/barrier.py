@@ -1,0 +1,82 @@
+"""Values that stand for themselves, where algebra must not see through: a barrier in time, and a derivative from elsewhere.
+
+    func @f(%x: f32[4], %y: f32[4]) -> f32[4] {
+      %0 = barrier %x, %y : f32[4]
+      return %0
+    }
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rustorch.errors import ArgumentError
+from rustorch.ir.builder import Builder
+from rustorch.ir.dtypes import DTYPES, f64
+from rustorch.ir.graph import Value
+from rustorch.ir.op import REGISTRY, Internal, Nest, OpDef, Refusal, Rules, Sample, Trait
+from rustorch.ir.types import DType, TensorType, Type
+from rustorch.ops.family import Domain, batch_size, elementwise, with_batch
+
+
+def _draw(*shapes: tuple[int, ...], dtype: DType = f64) -> Any:
+    return lambda rng: tuple(Domain(-9, 9).draw(rng, dtype, shape) for shape in shapes)
+
+
+def _barrier_type(*operands: Type) -> Type:
+    if not operands or not isinstance(operands[0], TensorType):
+        raise ArgumentError("barrier takes a tensor, and what it waits for")
+    return operands[0]
+
+
+def _barrier_batch(b: Builder, operands: Sequence[Value], batched: Sequence[bool], attrs: dict[str, Any]) -> Value:
+    x = with_batch(b, operands[0], batched[0], batch_size(operands, batched))
+    result: Value = b.barrier(x, *operands[1:])
+    return result
+
+
+barrier = REGISTRY.register(
+    OpDef(
+        name="barrier",
+        doc="x itself, once the other operands are there: what is computed from it is neither shared with what is computed from x, nor "
+        "computed before. It keeps recomputation from being undone, and costs nothing: it shares the memory of x.",
+        public=Internal("checkpoint passes through it what is computed again"),
+        operands=None,
+        infer=_barrier_type,
+        reference=lambda x, *after: x,
+        derivative=Rules(
+            lambda b, operands, tangents, results, attrs: [tangents[0]],
+            lambda b, cotangents, operands, results, attrs: [cotangents[0], *[None] * (len(operands) - 1)],
+        ),
+        batch=_barrier_batch,
+        lower=Nest("barrier"),
+        traits=frozenset({Trait.PURE}),
+        cost=0,
+        samples=(
+            *(Sample(_draw((3, 5), (3, 5), dtype=d), differentiable=d is f64, label=f"{d}[3, 5]") for d in DTYPES),
+            Sample(_draw((67,), (2, 3)), label="another shape to wait for"),
+            Sample(_draw((4,)), label="nothing to wait for"),
+            Sample(_draw((), ()), label="0-d"),
+            Sample(_draw((0,), (3,)), label="empty"),
+        ),
+        errors=(Refusal((), {}, ArgumentError, "takes a tensor"),),
+    )
+)
+
+graft = elementwise(
+    "graft",
+    "x, with the derivative of `source`: x stands where `source` was, and gradients go on as they would from there.",
+    operands=2,
+    reference=lambda x, source: x,
+    derivative=Rules(
+        lambda b, operands, tangents, results, attrs: [tangents[1]],
+        lambda b, cotangents, operands, results, attrs: [None, cotangents[0]],
+    ),
+    public=Internal("values that saved-tensor hooks unpacked"),
+    expand=lambda b, x, source: x,
+    cost=0,
+    smooth=False,
+)
+
+__all__ = ["barrier", "graft"]
