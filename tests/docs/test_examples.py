@@ -40,3 +40,12 @@ def test_rosenbrock_in_c(folder: Path) -> None:
 def test_minimize_with_scipy(folder: Path) -> None:
     pytest.importorskip("scipy")
     assert "CONVERGENCE" in run(folder, sys.executable, "-W", "error", "minimize_with_scipy.py")
+
+
+@pytest.mark.slow
+def test_digits_cnn(folder: Path) -> None:
+    pytest.importorskip("sklearn")
+    last = run(folder, sys.executable, "-W", "error", "digits_cnn.py").splitlines()[-1]
+    share = re.search(r"([\d.]+)% of 449 right", last)
+    assert share is not None
+    assert float(share[1]) >= 98.5
