@@ -12,8 +12,8 @@ from typing import Any
 
 from rustorch.artifact import Result, Source
 from rustorch.frontend.base import TensorBase, concrete, looked_into
+from rustorch.frontend.entry import CONCRETE, entry_of
 from rustorch.frontend.modes import set_mode
-from rustorch.frontend.native_entry import CONCRETE, entry_of
 from rustorch.frontend.program import Program, make_program
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import rebind

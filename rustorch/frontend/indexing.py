@@ -85,9 +85,7 @@ def added_at(b: Builder, x: Value, places: Value, updates: Value, axis: int) -> 
 
 
 @operation(name="index_put")
-def index_put_op(
-    b: Builder, input: Value, indices: Sequence[Value], values: Value, axes: tuple[int, ...], accumulate: bool
-) -> Value:
+def index_put_op(b: Builder, input: Value, indices: Sequence[Value], values: Value, axes: tuple[int, ...], accumulate: bool) -> Value:
     """The tensor with values put, or added, at places: an index tensor for each of `axes`, broadcast together.
 
     The result of indexing with them has the shape that `values` broadcast to.
@@ -123,10 +121,14 @@ def index_put_op(
 
 def parse(x: TensorBase, index: Any) -> list[Any]:
     """The entries of an index with `...` written out: ints, slices, None, and index tensors; lists and arrays become tensors."""
+    return parse_entries(len(x._type.shape), index)
+
+
+def parse_entries(rank: int, index: Any) -> list[Any]:
+    """As `parse`, for a tensor of `rank` dimensions."""
     entries = list(index) if isinstance(index, tuple) else [index]
     entries = [_tensor(e) if isinstance(e, (list, np.ndarray)) else e for e in entries]
     used = sum(_width(e) for e in entries)
-    rank = len(x._type.shape)
     if used > rank:
         raise DimensionError(f"too many indices for tensor of dimension {rank}")
     dots = [i for i, e in enumerate(entries) if e is Ellipsis]
@@ -161,6 +163,9 @@ def getitem(x: Any, index: Any) -> Any:
         if not x._type.shape:
             raise DimensionError("invalid index of a 0-dim tensor. Use `tensor.item()` to convert a 0-dim tensor to a number")
         return select_first(x, index)
+    known = _known_region(x._type.shape, index)
+    if known is not None:
+        return known_region(x, *known)
     entries = parse(x, index)
     if all(e is None or (isinstance(e, (int, slice, np.integer)) and not isinstance(e, bool)) for e in entries):
         return basic(x, entries)
@@ -178,9 +183,55 @@ def select_first(x: Any, index: int) -> Any:
     return select(x, 0, index)
 
 
+Region = tuple[Any, Any, Any]
+"""What an index of Python ints, slices and None means for a shape: the index for numpy, the slices (None for all of the tensor), and
+the shape that the view gets in the end (None where the slices give it)."""
+
+_regions: dict[Any, Region] = {}
+_REGIONS = 4096
+"""So many are remembered: a loop asks for the same ones again and again."""
+
+
+def _known_region(shape: Any, index: Any) -> Region | None:
+    """The region of an index, found by the numbers in it; None for other indices."""
+    key: list[Any] = [shape]
+    for e in index if type(index) is tuple else (index,):
+        if type(e) is slice:
+            start, stop, step = e.start, e.stop, e.step
+            if not (type(start) in _PLACES and type(stop) in _PLACES and type(step) in _PLACES):
+                return None
+            key.append((start, stop, step))
+        elif e is None or type(e) is int or e is Ellipsis:
+            key.append(e)
+        else:
+            return None
+    place = tuple(key)
+    known = _regions.get(place)
+    if known is None and all(type(size) is int for size in shape):
+        if len(_regions) >= _REGIONS:
+            _regions.clear()
+        known = _regions[place] = region_of(shape, parse_entries(len(shape), index))
+    return known
+
+
+_PLACES = frozenset({int, type(None)})
+
+
 def basic(x: Any, entries: list[Any]) -> Any:
     """The view of an index of ints, slices and None."""
-    own = x._type.shape
+    return known_region(x, *region_of(x._type.shape, entries))
+
+
+def known_region(x: Any, index: Any, slices: Any, shape: Any) -> Any:
+    """The view of a region."""
+    if is_plain(x):
+        return plain_view(x, x._array[index])
+    view = x if slices is None else region(x, slices)
+    return view if shape is None else reshape_view(view, shape)
+
+
+def region_of(own: Any, entries: list[Any]) -> Region:
+    """What an index of ints, slices and None means for a shape."""
     slices: list[slice] = []
     shape: list[Size] = []
     axis = 0
@@ -202,11 +253,11 @@ def basic(x: Any, entries: list[Any]) -> Any:
                 raise DimensionError(f"index {place} is out of bounds for dimension {axis} with size {size}")
             slices.append(slice(place % size, place % size + 1, 1))
         axis += 1
-    if is_plain(x):
-        return plain_view(x, x._array[tuple(e if e is None or isinstance(e, slice) else int(e) for e in entries)])
-    whole = all(s.start == 0 and s.stop == size and s.step == 1 for s, size in zip(slices, own, strict=True))
-    view = x if whole else region(x, tuple(slices))
-    return view if view is not x and view._type.shape == tuple(shape) else reshape_view(view, tuple(shape))
+    index = tuple(e if e is None or isinstance(e, slice) else int(e) for e in entries)
+    if all(s.start == 0 and s.stop == size and s.step == 1 for s, size in zip(slices, own, strict=True)):
+        return index, None, tuple(shape)
+    cut = tuple((s.stop - s.start + (s.step - 1)) // s.step for s in slices)
+    return index, tuple(slices), None if cut == tuple(shape) else tuple(shape)
 
 
 def _bounds(e: slice, size: Size) -> tuple[Any, Any, int]:

@@ -370,7 +370,7 @@ def region(input: Any, slices: tuple[slice, ...]) -> Any:
     """The view of a region, given by slices of known positive steps, one a dimension."""
     if is_plain(input):
         return plain_view(input, input._array[slices])
-    args = (tuple(s.start for s in slices), tuple(s.stop for s in slices), tuple(s.step or 1 for s in slices))
+    args = (tuple([s.start for s in slices]), tuple([s.stop for s in slices]), tuple([s.step or 1 for s in slices]))
     return viewed(input, slice_op, args, lambda base, value: put_slice_op(base, value, *args))
 
 

@@ -10,19 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from rustorch import compiler
-from rustorch.artifact import Result, Signature, Source, TensorSlots
-from rustorch.frontend.base import FRESH_SLOTS, TensorBase, tensor_class
+from rustorch.artifact import Source
+from rustorch.frontend.base import tensor_class
+from rustorch.frontend.entry import CONCRETE, argument, entry_of, new_tensor
 from rustorch.frontend.program import Program
-from rustorch.frontend.state import defaults
 from rustorch.frontend.trace import Output, Outside, Traced
-from rustorch.ir.graph import Graph
-from rustorch.ir.types import TensorType
-
-CONCRETE = (("_segment", "none"), ("_requires_grad", "false"))
-"""Slots of a tensor that an entry reads: its elements are there, and nobody wants its gradient."""
 
 
 def native_entry(program: Program, traced: Traced, leaves: Sequence[Any], fallback: Callable[..., Any]) -> Callable[..., Any] | None:
@@ -58,65 +50,3 @@ def _is_simple(program: Program, traced: Traced) -> bool:
     once = all(computed for computed, _ in program.outputs) and not program.copied
     places = [x.index if isinstance(x, Output) else -1 for x in traced.leaves]
     return not effects and plain and flat and once and sorted(places) == list(range(len(program.graph.outputs)))
-
-
-def entry_of(
-    program: Program,
-    arguments: int,
-    sources: Sequence[Source],
-    results: Sequence[Result],
-    fallback: Callable[..., Any],
-    captured: Sequence[TensorBase],
-    *,
-    as_tuple: bool = False,
-    epoch: bool = False,
-    keywords: bool = False,
-) -> Callable[..., Any] | None:
-    """The builtin of a compiled program; the flags are those of the `Signature`."""
-    compiled = program.compiled
-    assert compiled is not None and compiled.artifact is not None
-    artifact = compiled.artifact
-    signature = Signature(
-        arguments=arguments,
-        inputs=tuple(artifact.inputs),
-        sources=tuple(sources),
-        outputs=tuple(artifact.outputs),
-        results=tuple(results),
-        work_bytes=artifact.work_bytes,
-        cost=_cost(program.graph),
-        slots=TensorSlots("_array", _FRESH),
-        as_tuple=as_tuple,
-        epoch=epoch,
-        keywords=keywords,
-    )
-    objects = _OBJECTS | {f"type{k}": value.type for k, value in enumerate(program.graph.outputs)}
-    return compiler.python_entry(compiled, signature, fallback, tensor_class(), captured, objects, defaults.epoch)
-
-
-_OBJECTS: dict[str, object] = {"none": None, "false": False, "true": True, "minus": -1}
-"""What entries compare slots with, or put into those of new tensors."""
-_FRESH = tuple((slot, next(name for name, known in _OBJECTS.items() if known == value)) for slot, value in FRESH_SLOTS.items())
-
-
-def new_tensor(output: int, place: int) -> Result:
-    """An output of the graph as a new tensor, at a place of the answer."""
-    return Result("tensor", place, fresh=(("_type", f"type{output}"),))
-
-
-def argument(x: Any, place: int) -> Source | None:
-    """Where an argument like `x` is read; None for what an entry does not take."""
-    if type(x) is np.ndarray:
-        return Source("array", place)
-    if isinstance(x, TensorBase):
-        return Source("tensor", place, CONCRETE) if type(x) is tensor_class() and not x._requires_grad else None
-    return Source(type(x).__name__, place) if type(x) in (float, int) else None
-
-
-def _cost(graph: Graph) -> int:
-    """Elements read, written and computed: what the time of a call grows with."""
-    total = 0
-    for node in graph.nodes:
-        for value in (*node.operands, *node.results):
-            if isinstance(value.type, TensorType) and isinstance(value.type.size, int):
-                total += value.type.size
-    return total

@@ -15,7 +15,7 @@ import numpy as np
 from rustorch.artifact import Result, Source
 from rustorch.frontend import tree
 from rustorch.frontend.base import TensorBase
-from rustorch.frontend.native_entry import CONCRETE, argument, entry_of, new_tensor
+from rustorch.frontend.entry import CONCRETE, argument, entry_of, new_tensor
 from rustorch.frontend.program import Program
 from rustorch.frontend.state import local
 from rustorch.frontend.trace import Output, Outside, Traced

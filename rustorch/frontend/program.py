@@ -45,6 +45,10 @@ class Program:
             found = self.stepwise.run(given)
         else:
             found = [np.asarray(x) for x in interpret(self.graph, given)]
+        return self.arranged(found, arrays)
+
+    def arranged(self, found: Sequence[Array], arrays: Sequence[Array]) -> list[Array]:
+        """The results, given what the graph computed and what the program was given."""
         results = [found[i] if computed else arrays[i] for computed, i in self.outputs]
         for i in self.copied:
             results[i] = results[i].copy()

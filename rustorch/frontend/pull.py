@@ -10,15 +10,15 @@ from rustorch.autodiff.vjp import pullback
 from rustorch.errors import GradError, compose
 from rustorch.frontend.base import concrete
 from rustorch.frontend.history import used_history
-from rustorch.frontend.operation import from_array
 from rustorch.frontend.program import normal_form
 from rustorch.frontend.recorder import ALL, Recorder
-from rustorch.frontend.segment import Building, Key, Primitive, Segment, is_floating, value_of
+from rustorch.frontend.segment import Building, Key, Primitive, Segment, is_floating, tensor_type, value_of
 from rustorch.frontend.state import local
 from rustorch.frontend.trie import Place
 from rustorch.ir.analysis import dependents
 from rustorch.ir.graph import Graph, Node, Value
 from rustorch.ir.rewrite import replay_into
+from rustorch.ir.types import TensorType
 
 
 class Pull(Primitive):
@@ -144,6 +144,10 @@ class Closed:
     found: tuple[int, ...]
     bits: int
     """As `Pull` remarks."""
+    read: tuple[int, ...]
+    """Those places of `used` that are residuals."""
+    types: tuple[TensorType, ...]
+    """The types of those residuals."""
 
 
 def _pull_closed(
@@ -161,15 +165,18 @@ def _pull_closed(
     if segment.freed & known.bits:
         return [], (), known.bits
     cotangents = [ct for ct in seeds.values() if ct is not None] + [ct for ct in replaced.values() if ct is not None]
-    residuals = list(kept.values())
     now = local.segment
-    count, rest = len(segment.arrays), len(segment.arrays) + len(residuals)
-    numbers = []
+    count, rest = len(segment.arrays), len(segment.arrays) + len(kept)
+    residuals: Sequence[int] = ()
+    if known.types:
+        arrays = list(kept.values())
+        residuals = now.take_arrays([arrays[i - count] for i in known.read], known.types)
+    numbers, following = [], iter(residuals)
     for i in known.used:
         if i < count:
             numbers.append(again(now, segment, i))
         elif i < rest:
-            numbers.append(now.number_of(from_array(residuals[i - count])))
+            numbers.append(next(following))
         else:
             numbers.append(now.number_of(cotangents[i - rest]))
     return now.record_key(known.call, (known.call, create, *numbers)), known.found, known.bits
@@ -197,7 +204,10 @@ def _closed_backward(
     graph, used, places = normal_form(every, nodes, outputs, "backward")
     passed = tuple(dict.fromkeys(i for computed, i in places if not computed and i not in used))
     whole = Graph("backward", (*graph.inputs, *(every[i] for i in passed)), graph.nodes, tuple(outputs))
-    return Closed(Call(whole, "backward"), (*used, *passed), tuple(i for i, ct in enumerate(found) if ct is not None), bits)
+    used = (*used, *passed)
+    read = tuple(i for i in used if len(inputs) <= i < len(inputs) + len(residuals))
+    some = tuple(i for i, ct in enumerate(found) if ct is not None)
+    return Closed(Call(whole, "backward"), used, some, bits, read, tuple(tensor_type(every[i]) for i in read))
 
 
 def read_residuals(nodes: Sequence[Node], forward: int, outputs: Sequence[Value]) -> tuple[Place, ...]:

@@ -67,6 +67,18 @@ def emit(building: Building, operation: Primitive, key: Key, location: Location)
     return values, flags
 
 
+class Arrays(Primitive):
+    """Many arrays at once, which no tensor stands for: its key holds their types."""
+
+    name = "arrays"
+
+    def build(self, building: Building, key: Key) -> tuple[Value, ...]:
+        return tuple(building.b.input(type_) for type_ in key[1])
+
+
+ARRAYS = Arrays()
+
+
 class Recorder(Segment):
     """A segment of a program that looks eager. See the module's text."""
 
@@ -121,6 +133,15 @@ class Recorder(Segment):
         self.values.append(GONE)
         return number
 
+    def take_arrays(self, arrays: Sequence[Array], types: Sequence[TensorType]) -> Sequence[int]:
+        self.follow(ARRAYS, (ARRAYS, types))
+        first, count = self.count, len(arrays)
+        self.count += count
+        self.leaves += [None] * count
+        self.arrays += arrays
+        self.values += [GONE] * count
+        return range(first, first + count)
+
     def record(self, operation: Any, args: tuple[Any, ...]) -> Any:
         if self.count >= WHOLE and (self.count >= LIMIT or self.is_where_it_began()):
             self.close("length")
@@ -135,7 +156,7 @@ class Recorder(Segment):
     def is_where_it_began(self) -> bool:
         """Whether the user's line is that of the segment's first operation."""
         if self._began is None:
-            first = next(step for step in self.at.path() if step.operation not in (INPUT, NUMBER, MODE))
+            first = next(step for step in self.at.path() if step.operation not in (INPUT, NUMBER, ARRAYS, MODE))
             self._began = (first.location.file, first.location.line)
         now = user_location()
         return (now.file, now.line) == self._began
@@ -278,8 +299,8 @@ class Recorder(Segment):
     def _inputs(self) -> list[tuple[int, TensorType]]:
         found, number = [], 0
         for step in self.at.path():
-            if step.operation in (INPUT, NUMBER):
-                found.append((number, step.types[0]))
+            if step.operation in (INPUT, NUMBER, ARRAYS):
+                found += [(number + i, type_) for i, type_ in enumerate(step.types)]
             number += len(step.types)
         return found
 

@@ -242,6 +242,10 @@ class Segment:
             tensors.append(t)
         return tensors
 
+    def take_arrays(self, arrays: Sequence[Any], types: Sequence[TensorType]) -> Sequence[int]:
+        """The numbers of new inputs with these elements."""
+        return [self.number(concrete(array, type_)) for array, type_ in zip(arrays, types, strict=True)]
+
     writes_memory = True
     """Whether a write to shared memory can be done at once."""
 
