@@ -225,12 +225,16 @@ FITS = [
     Fit("ERF", "f64", ERF, F(0), F(1), 12, lambda z: F(1)),
     Fit("ERFC", "f32", lambda u: mp.log(mp.erfc(1 + u)), F(-0.01), F(3), 9, lambda u: mp.erfc(1 + u)),
     Fit("ERFC", "f64", erfcx, F(-1.5) / F(3.5), F(3.5) / F(8.5), 12, lambda t: mp.erfc(erf_argument(t))),
+    # SHORT: for results of f32, in f64 arithmetic.
+    Fit("ERFCX_SHORT", "f64", erfcx_near_one, F(-3.5) / F(4.5), F(7.5) / F(15.5), 13, relative(erfcx_near_one)),
     Fit("ERFCX", "f64", erfcx_near_one, F(-3.5) / F(4.5), F(24) / F(32), 23, relative(erfcx_near_one)),
     # A guess that one step of Halley's method makes exact.
     Fit("ERFINV_CENTRE", "f64", centre, F(-3), F(3), 12, relative(centre)),
     Fit("ERFINV_TAIL", "f64", tail, mp.sqrt(6) - 4, F("2.1"), 14, relative(tail)),
     Fit("CBRT", "f64", mp.cbrt, F("0.4999"), F("4.001"), 5, relative(mp.cbrt)),
+    Fit("LGAMMA_SHORT", "f64", LGAMMA, F("-0.7501"), F("0.5001"), 12, relative(LGAMMA)),
     Fit("LGAMMA", "f64", LGAMMA, F("-0.7501"), F("0.5001"), 23, relative(LGAMMA)),
+    Fit("STIRLING_SHORT", "f64", STIRLING, F(0), SMALL, 3, lambda z: F(1)),
     Fit("STIRLING", "f64", STIRLING, F(0), SMALL, 9, lambda z: F(1)),
     Fit("DIGAMMA", "f64", DIGAMMA, 1 - DIGAMMA_ZERO, F(2.5) - DIGAMMA_ZERO, 25, lambda v: abs(v / (DIGAMMA_SLOPE + v * DIGAMMA(v))) + TINY),
     Fit("DIGAMMA_FAR", "f64", DIGAMMA_FAR, F(0), SMALL, 9, lambda z: F(1)),

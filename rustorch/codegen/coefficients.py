@@ -280,6 +280,22 @@ ERFC_F64 = (  # degree 12, error 2^-60.8
     H("0x1.13c20e5fee96dp-16"),
     H("0x1.f05448fb7ed07p-18"),
 )
+ERFCX_SHORT_F64 = (  # degree 13, error 2^-38.4
+    H("0x1.3ba5916ea39f8p+0"),
+    H("-0x1.1df1ad15c33e5p-3"),
+    H("0x1.f7f5dd79ee577p-7"),
+    H("0x1.16ecf00e28d3dp-4"),
+    H("-0x1.9ddb196632c35p-4"),
+    H("0x1.7fedff62cb340p-4"),
+    H("-0x1.0fb1143cbbe88p-4"),
+    H("0x1.30794341579f5p-5"),
+    H("-0x1.094f3897c9db5p-6"),
+    H("0x1.4a11f61d18722p-8"),
+    H("-0x1.95207c854270fp-11"),
+    H("-0x1.cff0577cd5c56p-13"),
+    H("0x1.5bdcae42ccfd5p-13"),
+    H("0x1.bf5411dbe10fcp-17"),
+)
 ERFCX_F64 = (  # degree 23, error 2^-54.3
     H("0x1.3ba5916e9fd7fp+0"),
     H("-0x1.1df1ad154a28ep-3"),
@@ -346,6 +362,21 @@ CBRT_F64 = (  # degree 5, error 2^-10.5
     H("-0x1.e028e628ca831p-6"),
     H("0x1.2542c7d786137p-9"),
 )
+LGAMMA_SHORT_F64 = (  # degree 12, error 2^-35.8
+    H("0x1.b0ee60721449bp-2"),
+    H("-0x1.9ae650a7fec78p-4"),
+    H("0x1.0e0c9da71bcd9p-5"),
+    H("-0x1.95ce0ccae4f08p-7"),
+    H("0x1.4797a994e224ap-8"),
+    H("-0x1.1457ea29968abp-9"),
+    H("0x1.dfb898d749c3ap-11"),
+    H("-0x1.a7af61663ec34p-12"),
+    H("0x1.854e55e8871e5p-13"),
+    H("-0x1.7462df8a664fdp-14"),
+    H("0x1.ba4fe817791d6p-16"),
+    H("-0x1.8b9273534ed75p-17"),
+    H("0x1.b04da46dec7e1p-16"),
+)
 LGAMMA_F64 = (  # degree 23, error 2^-55.9
     H("0x1.b0ee6072093cep-2"),
     H("-0x1.9ae6509ea109fp-4"),
@@ -371,6 +402,12 @@ LGAMMA_F64 = (  # degree 23, error 2^-55.9
     H("-0x1.026d64353e005p-29"),
     H("-0x1.51c3fef8a9a4bp-26"),
     H("-0x1.58387a34f27afp-26"),
+)
+STIRLING_SHORT_F64 = (  # degree 3, error 2^-37.1
+    H("0x1.55555554de0c1p-4"),
+    H("-0x1.6c16893333794p-9"),
+    H("0x1.9f92ecbc5ea57p-11"),
+    H("-0x1.1da7b17415841p-11"),
 )
 STIRLING_F64 = (  # degree 9, error 2^-57.6
     H("0x1.5555555555555p-4"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rustorch.codegen import coefficients as c
 from rustorch.codegen.expand_common import (
+    FORMATS,
     Value,
     VectorBuilder,
     at_most,
@@ -13,12 +14,15 @@ from rustorch.codegen.expand_common import (
     mad,
     power_of_two,
     power_of_two_in_halves,
+    round_scaled,
     two_product,
 )
 from rustorch.codegen.expand_exp_log import expand_log, reduce_exp, small_exp, small_expm1
+from rustorch.codegen.expand_power import log2_for_f32
 
 H = float.fromhex
 INF, NAN = float("inf"), float("nan")
+LN2, LOG2_E = H("0x1.62e42fefa39efp-1"), H("0x1.71547652b82fep+0")
 HALF_ROOT_PI = H("0x1.c5bf891b4ef6bp-1")
 CENTRE = 4.0
 """Where t = (a - CENTRE) / (a + CENTRE) is 0."""
@@ -78,12 +82,32 @@ def expand_erfc(b: VectorBuilder, x: Value) -> Value:
     return b.select(b.eq(x, x), y, x)
 
 
+def expand_erfc_f32(b: VectorBuilder, x: Value) -> Value:
+    """The same without pairs."""
+    a = b.abs(x)
+    near = b.sub(1.0, mad(b, x, horner(b, b.mul(x, x), c.ERF_F32), x))
+    bounded = at_most(b, a, 11.0)
+    t = b.div(b.sub(bounded, CENTRE), b.add(bounded, CENTRE))
+    e = _exp2_of(b, b.mul(b.mul(bounded, bounded), -LOG2_E))
+    y = b.mul(e, b.div(horner(b, t, c.ERFCX_SHORT_F64), b.add(b.add(bounded, bounded), 1.0)))
+    y = b.select(b.lt(x, 0.0), b.sub(2.0, y), y)
+    y = b.select(b.lt(a, 0.5), near, y)
+    return b.select(b.eq(x, x), y, x)
+
+
+def _exp2_of(b: VectorBuilder, x: Value) -> Value:
+    """2^x for -1000 < x < 1, to about 2^-34."""
+    n, bits = round_scaled(b, x, 1.0, FORMATS["f64"].bias)
+    r = b.sub(x, n)
+    return b.mul(mad(b, r, horner(b, r, c.POW_EXP2_F64), b.const(1.0, like=r)), power_of_two(b, bits, FORMATS["f64"]))
+
+
 def expand_erfinv(b: VectorBuilder, x: Value) -> Value:
     """A rational guess from w = -log(1 - x²) (Giles 2010), then a step of Halley's method on erf or erfc."""
     a = b.abs(x)
     inside = b.lt(a, 1.0)
     bounded = b.select(inside, a, b.const(0.5, like=x))
-    guess = _guess(b, bounded)
+    guess = _guess(b, bounded, b.neg(expand_log(b, b.mul(b.sub(1.0, bounded), b.add(bounded, 1.0)))))
     middle = b.lt(bounded, 0.5)
     error = b.select(middle, b.sub(expand_erf(b, guess), bounded), b.sub(b.sub(1.0, bounded), expand_erfc(b, guess)))
     step = b.mul(b.mul(error, HALF_ROOT_PI), _exp_of_square(b, guess))
@@ -95,7 +119,9 @@ def expand_erfinv_f32(b: VectorBuilder, x: Value) -> Value:
     """The guess."""
     a = b.abs(x)
     inside = b.lt(a, 1.0)
-    return _erfinv_ends(b, x, _guess(b, b.select(inside, a, b.const(0.5, like=x))), inside)
+    bounded = b.select(inside, a, b.const(0.5, like=x))
+    w = b.mul(log2_for_f32(b, b.mul(b.sub(1.0, bounded), b.add(bounded, 1.0))), -LN2)
+    return _erfinv_ends(b, x, _guess(b, bounded, w), inside)
 
 
 def _erfinv_ends(b: VectorBuilder, x: Value, y: Value, inside: Value) -> Value:
@@ -103,9 +129,8 @@ def _erfinv_ends(b: VectorBuilder, x: Value, y: Value, inside: Value) -> Value:
     return b.copysign(b.select(inside, y, beyond), x)
 
 
-def _guess(b: VectorBuilder, a: Value) -> Value:
+def _guess(b: VectorBuilder, a: Value, w: Value) -> Value:
     """a P(w - 3) for w < 6, a Q(√w - 4) above; w = -log((1 - a) (1 + a)), to about 2^-30."""
-    w = b.neg(expand_log(b, b.mul(b.sub(1.0, a), b.add(a, 1.0))))
     central = horner(b, b.sub(w, 3.0), c.ERFINV_CENTRE_F64)
     tail = horner(b, b.sub(b.sqrt(w), 4.0), c.ERFINV_TAIL_F64)
     return b.mul(a, b.select(b.lt(w, 6.0), central, tail))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rustorch.codegen import coefficients as c
 from rustorch.codegen.expand_common import (
     Pair,
@@ -17,12 +19,14 @@ from rustorch.codegen.expand_common import (
     two_sum,
 )
 from rustorch.codegen.expand_exp_log import expand_log
-from rustorch.codegen.expand_power import log_pair
+from rustorch.codegen.expand_power import log2_for_f32, log_pair
 from rustorch.codegen.expand_trigonometry import Reduced, cosine_of, sine_of
 
 H = float.fromhex
+Part = Callable[[VectorBuilder, Value], Value]
 INF, NAN = float("inf"), float("nan")
 PI = (H("0x1.921fb54442d18p+1"), H("0x1.1a62633145c07p-53"))
+LN2 = H("0x1.62e42fefa39efp-1")
 LOG_PI = H("0x1.250d048e7a1bdp+0")
 STIRLING = H("0x1.acfe390c97d69p-2")
 """½ log 2π - ½."""
@@ -43,31 +47,57 @@ def expand_lgamma(b: VectorBuilder, x: Value) -> Value:
 
     Below 0: log π - log |a sin πa| - log Γ(a). Near the zeros there the error is absolute.
     """
+    return _lgamma(b, x, _stirling, _by_recurrence)
+
+
+def expand_lgamma_f32(b: VectorBuilder, x: Value) -> Value:
+    """The same without pairs."""
+    return _lgamma(b, x, _stirling_f32, _by_recurrence_f32)
+
+
+def _lgamma(b: VectorBuilder, x: Value, far: Part, near: Part) -> Value:
     a = b.abs(x)
-    y = b.select(b.ge(a, LARGE), _stirling(b, a), _by_recurrence(b, at_most(b, a, LARGE)))
-    y = b.select(b.lt(a, INF), y, b.const(INF, like=x))
+    y = _of_positive(b, a, far, near)
+
+    def reflected(inner: VectorBuilder) -> Value:
+        exact = y if near is _by_recurrence else _of_positive(inner, a, _stirling, _by_recurrence)
+        turned = inner.sub(inner.sub(LOG_PI, expand_log(inner, inner.mul(a, inner.abs(_sine_of_pi(inner, a))))), exact)
+        whole = inner.eq(inner.floor(a), a)
+        return inner.select(negative, inner.select(whole, inner.const(INF, like=x), turned), y)
+
     negative = b.lt(x, 0.0)
-    whole = b.eq(b.floor(a), a)
-    reflected = b.sub(b.sub(LOG_PI, expand_log(b, b.mul(a, b.abs(_sine_of_pi(b, a))))), y)
-    y = b.select(negative, b.select(whole, b.const(INF, like=x), reflected), y)
-    y = b.select(b.eq(x, 0.0), b.const(INF, like=x), y)
-    return b.select(b.eq(x, x), y, x)
+    return b.select(b.eq(x, x), b.rarely(negative, y, reflected), x)
+
+
+def _of_positive(b: VectorBuilder, a: Value, far: Part, near: Part) -> Value:
+    y = b.select(b.ge(a, LARGE), far(b, a), near(b, at_most(b, a, LARGE)))
+    return b.select(b.and_(b.lt(a, INF), b.gt(a, 0.0)), y, b.const(INF, like=a))
 
 
 def _by_recurrence(b: VectorBuilder, a: Value) -> Value:
-    one = b.const(1.0, like=a)
     product, low = _product(b, a)
-    below = b.lt(a, BELOW)
+    below, v = _from_two(b, a)
     log, log_low = log_pair(b, product)
     log_low = b.add(log_low, b.div(low, product))
     log, log_low = b.select(below, b.neg(log), log), b.select(below, b.neg(log_low), log_low)
-    v = b.select(b.lt(a, 0.5), a, b.select(below, b.sub(a, 1.0), b.sub(_moved(b, a)[0], 2.0)))
     value, lost = two_product(b, b.add(v, 1.0), horner(b, v, c.LGAMMA_F64))
     main, main_low = two_product(b, v, value)
     main_low = mad(b, v, lost, main_low)
     total, error = two_sum(b, log, main)
-    same = b.eq(product, one)
+    same = b.eq(product, b.const(1.0, like=a))
     return b.select(same, b.add(main, main_low), b.add(total, b.add(error, b.add(log_low, main_low))))
+
+
+def _by_recurrence_f32(b: VectorBuilder, a: Value) -> Value:
+    below, v = _from_two(b, a)
+    log = b.mul(log2_for_f32(b, _product(b, a)[0]), LN2)
+    return mad(b, b.mul(v, b.add(v, 1.0)), horner(b, v, c.LGAMMA_SHORT_F64), b.select(below, b.neg(log), log))
+
+
+def _from_two(b: VectorBuilder, a: Value) -> Pair:
+    """Whether the recurrence goes upwards, and v."""
+    below = b.lt(a, BELOW)
+    return below, b.select(b.lt(a, 0.5), a, b.select(below, b.sub(a, 1.0), b.sub(_moved(b, a)[0], 2.0)))
 
 
 def _product(b: VectorBuilder, a: Value) -> Pair:
@@ -98,6 +128,13 @@ def _stirling(b: VectorBuilder, a: Value) -> Value:
     factor = b.sub(a, 0.5)
     rest = mad(b, factor, b.add(error, low), b.add(series, STIRLING))
     return mad(b, factor, high, rest)
+
+
+def _stirling_f32(b: VectorBuilder, a: Value) -> Value:
+    log = b.mul(log2_for_f32(b, at_most(b, at_least(b, a, 1.0), 1e306)), LN2)
+    inverse = b.div(1.0, a)
+    rest = mad(b, inverse, horner(b, b.mul(inverse, inverse), c.STIRLING_SHORT_F64), b.const(STIRLING, like=a))
+    return mad(b, b.sub(a, 0.5), b.sub(log, 1.0), rest)
 
 
 def _turn(b: VectorBuilder, a: Value) -> Reduced:
@@ -144,9 +181,14 @@ def expand_digamma(b: VectorBuilder, x: Value) -> Value:
     square = b.mul(z, z)
     far = b.sub(expand_log(b, at_least(b, a, 1.0)), mad(b, square, horner(b, square, c.DIGAMMA_FAR_F64), b.mul(z, 0.5)))
     y = b.select(b.ge(a, LARGE), far, near)
-    reflected = b.add(b.add(y, z), b.mul(_cotangent_of_pi(b, a), PI[0]))
-    whole = b.eq(b.floor(a), a)
-    y = b.select(b.lt(x, 0.0), b.select(whole, b.const(NAN, like=x), reflected), y)
+
+    def reflected(inner: VectorBuilder) -> Value:
+        turned = inner.add(inner.add(y, z), inner.mul(_cotangent_of_pi(inner, a), PI[0]))
+        whole = inner.eq(inner.floor(a), a)
+        return inner.select(negative, inner.select(whole, inner.const(NAN, like=x), turned), y)
+
+    negative = b.lt(x, 0.0)
+    y = b.rarely(negative, y, reflected)
     y = b.select(b.eq(x, 0.0), b.copysign(b.const(INF, like=x), b.neg(x)), y)
     y = b.select(b.eq(x, INF), x, y)
     return b.select(b.eq(x, x), y, x)
