@@ -69,7 +69,7 @@ class Part:
     @property
     def total(self) -> DType:
         """The element type in which blocks are added."""
-        return f64 if self.is_apart and self.dtype is f32 else self.dtype
+        return f64 if self.is_apart and self.dtype is f32 and has_order(self.node) else self.dtype
 
     def joined(self, b: Builder, x: Value, y: Value) -> Value:
         """Two partial results as one."""
@@ -88,9 +88,13 @@ class Accumulators:
         rows: list[Frame],
         across: bool,
         read: Callable[[Builder, Value, Frame], Value],
+        in_blocks: bool = False,
     ) -> None:
-        """`across` says that the lanes lie along the innermost reduced axis; else each of `rows` has an accumulator of its own."""
-        self.emitter, self.walk, self.rows, self.across, self.read = emitter, walk, rows, across, read
+        """`across` says that the lanes lie along the innermost reduced axis; else each of `rows` has an accumulator of its own.
+
+        With `in_blocks` there is no total: every block is asked for by itself.
+        """
+        self.emitter, self.walk, self.rows, self.across, self.read, self.in_blocks = emitter, walk, rows, across, read, in_blocks
         self.lanes = schedule.lanes if across else rows[0].lanes
         self.most = max((schedule.accumulators(element(n.result.type)) for n in reductions), default=1)
         staged = across and not self._starts_at_lane_zero(schedule)
@@ -106,7 +110,7 @@ class Accumulators:
         size = self.walk.block or 1
         size = min(size, self.walk.length) if isinstance(self.walk.length, int) else size
         stage = self.emitter.scratch_buffer(BufferType(dtype, (size,))) if staged else None
-        is_apart = has_order(node) and not self.walk.is_one_block
+        is_apart = self.in_blocks or (has_order(node) and not self.walk.is_one_block)
         return Part(node, slots, 1 if self.across else len(self.rows), is_apart, stage)
 
     def _starts_at_lane_zero(self, schedule: Schedule) -> bool:
@@ -121,6 +125,11 @@ class Accumulators:
         """Run `loop` over all segments, block by block."""
         blocks: Index = 1 if self.walk.is_one_block else self.walk.blocks(b)
         return self.emitter.loop(b, 0, blocks, 1, carried, lambda c, number, values: self._block(c, number, values, loop))
+
+    def one_block(self, b: Builder, number: Index, loop: Run) -> list[tuple[Node, list[Value]]]:
+        """Block `number` alone: each reduction with a value for every row (for all of them where the lanes lie along the run)."""
+        results = self._walked(b, number, _flat(self._fresh(b, p) for p in self.parts), loop)
+        return [(part.node, self._folded(b, part, own)) for part, own in zip(self.parts, results, strict=True)]
 
     def add(self, b: Builder, carried: list[Value], copy: int, frame: Frame) -> list[Value]:
         """The accumulators with copy number `copy` of the loop body added."""
@@ -154,12 +163,7 @@ class Accumulators:
         """Walk one block. Parts that are apart get accumulators of their own, which begin at the identity."""
         states = self._grouped(carried, [p.carried for p in self.parts])
         begin = _flat(self._fresh(b, p) if p.is_apart else own for p, own in zip(self.parts, states, strict=True))
-
-        def piece(c: Builder, place: dict[int, Index], start: Index, count: Index, values: list[Value]) -> list[Value]:
-            values = self.walk.segments(c, start, count, values, lambda d, segment, inside: self._segment(d, place, segment, inside, loop))
-            return self._staged(c, count, values)
-
-        ended = self._grouped(self.walk.pieces(b, number, begin, piece), [p.slots for p in self.parts])
+        ended = self._walked(b, number, begin, loop)
         after: list[list[Value]] = []
         for part, before, own in zip(self.parts, states, ended, strict=True):
             with b.at(part.node.location):
@@ -169,6 +173,15 @@ class Accumulators:
                 else:
                     after.append(own)
         return _flat(after)
+
+    def _walked(self, b: Builder, number: Index, begin: list[Value], loop: Run) -> list[list[Value]]:
+        """The accumulators of each part after one block."""
+
+        def piece(c: Builder, place: dict[int, Index], start: Index, count: Index, values: list[Value]) -> list[Value]:
+            values = self.walk.segments(c, start, count, values, lambda d, segment, inside: self._segment(d, place, segment, inside, loop))
+            return self._staged(c, count, values)
+
+        return self._grouped(self.walk.pieces(b, number, begin, piece), [p.slots for p in self.parts])
 
     def _segment(self, b: Builder, place: dict[int, Index], segment: Segment, carried: list[Value], loop: Run) -> list[Value]:
         """One segment, after which the accumulators stand as before it."""
@@ -209,6 +222,19 @@ class Accumulators:
             x = b.select(mask, x, identity(b, part.node, self.lanes))
         slot = copy % part.slots
         own[slot] = part.joined(b, own[slot], x)
+
+    def combined(self, b: Builder, count: Index, read: Callable[[Builder, Node, Index, Frame], Value]) -> None:
+        """Hand the totals of `count` blocks, which `read` gives, to the rows."""
+
+        def one(c: Builder, number: Index, totals: list[Value]) -> list[Value]:
+            after: list[list[Value]] = []
+            for part, before in zip(self.parts, self._grouped(totals, [p.carried for p in self.parts]), strict=True):
+                with c.at(part.node.location):
+                    blocks = [read(c, part.node, number, row) for row in self.rows]
+                    after.append([part.joined(c, x, c.convert(y, dtype=part.total)) for x, y in zip(before, blocks, strict=True)])
+            return _flat(after)
+
+        self.finish(b, self.emitter.loop(b, 0, count, 1, self.start(b), one))
 
     def _fresh(self, b: Builder, part: Part) -> list[Value]:
         return [identity(b, part.node, self.lanes)] * part.slots

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rustorch.codegen.emit_llvm import ATTRIBUTES
+from rustorch.codegen.loops import Share
 from rustorch.codegen.memory_plan import MemoryPlan, Place
+from rustorch.codegen.schedule import TASK_CYCLES
 from rustorch.ir.dims import Dim, Size
 from rustorch.ir.graph import Value
 from rustorch.ir.types import element
@@ -26,6 +28,10 @@ class KernelCall:
     scratch: tuple[Size, ...]
     dims: tuple[str, ...]
     flagged: bool
+    share: Share | None = None
+    """How an executor's tasks share the call (`emit_parallel.py`)."""
+    apart: tuple[Size, ...] = ()
+    """Bytes between the scratch of one task and of the next."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,9 @@ class ProductCall:
     right: MatrixOperand
     result: MatrixOperand
     work: Size
+    share: Share | None = None
+    apart: Size = 0
+    """Bytes between the workspace of one task and of the next."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,11 @@ class ConvolutionCall:
 
 
 Call = KernelCall | ProductCall | ConvolutionCall
+
+
+def shared_product(symbol: str, product: str) -> str:
+    """The name of a product that calls of the driver `symbol` share."""
+    return f"{symbol}.{product}"
 
 
 class DriverEmitter:
@@ -150,7 +164,23 @@ class DriverEmitter:
             assert self.flag is not None
             arguments.append(f"ptr {self._arena(self.flag)}")
         arguments += [f"i64 {self._dims[name]}" for name in call.dims]
-        self.lines.append(f"  call void @{call.symbol}({', '.join(arguments)})")
+        if call.share is None:
+            self.lines.append(f"  call void @{call.symbol}({', '.join(arguments)})")
+        else:
+            self._shared(call.symbol, call.share, arguments, call.apart)
+
+    def _shared(self, symbol: str, share: Share, arguments: Sequence[str], apart: Sequence[Size]) -> None:
+        """A call that the executor may cut into tasks."""
+        units = self.size(share.units)
+        tasks = str(share.most)
+        for bound in (units, self.size(share.cycles // TASK_CYCLES)):
+            if bound.isdigit() and tasks.isdigit():
+                tasks = str(min(int(bound), int(tasks)))
+            else:
+                less = self._emit(f"icmp slt i64 {bound}, {tasks}")
+                tasks = self._emit(f"select i1 {less}, i64 {bound}, i64 {tasks}")
+        every = [f"i64 {tasks}", f"i64 {units}", *arguments, *(f"i64 {self.size(distance)}" for distance in apart)]
+        self.lines.append(f"  call void @{symbol}.run(ptr %executor, {', '.join(every)})")
 
     def _convolution(self, call: ConvolutionCall) -> None:
         for k, size in enumerate(call.table):
@@ -159,6 +189,13 @@ class DriverEmitter:
         self.lines.append(f"  call void @{call.symbol}(i64 {int(call.features_first)}, ptr %table, {places}, ptr {self._arena(call.work)})")
 
     def _product(self, call: ProductCall) -> None:
+        if call.share is not None:
+            arguments = [f"i64 {self.size(s)}" for s in call.sizes]
+            for matrix in (call.left, call.right, call.result):
+                strides = (matrix.batch, matrix.row, matrix.column)[: 2 if matrix is call.result else 3]
+                arguments += [f"ptr {self._matrix(matrix, '0')}", *(f"i64 {self.size(stride)}" for stride in strides)]
+            self._shared(shared_product(self.symbol, call.symbol), call.share, [*arguments, f"ptr {self._arena(call.work)}"], [call.apart])
+            return
         if call.count == 1:
             self._one_product(call, "0")
             return

@@ -29,7 +29,7 @@ CANDIDATES = 4
 """Kernels of the same space that horizontal fusion looks at."""
 
 _OWN_STEP = {"dot_general": "product", "scatter_add": "scatter", "scatter": "scatter", "concat": "concat", "pad": "pad", "reshape": "alias",
-             "conv_general": "convolution"}  # fmt: skip
+             "barrier": "alias", "conv_general": "convolution"}  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -61,6 +61,10 @@ class Step:
     """Why this step is not part of an earlier one."""
     bases: set[Value] = field(default_factory=set)
     """What the step reads: members and memory, single numbers left out."""
+    partials: dict[Node, Value] = field(default_factory=dict)
+    """Reductions whose blocks are added up by another step, and the memory (blocks, then the kept axes) where they wait (`split.py`)."""
+    combines: dict[Node, Value] = field(default_factory=dict)
+    """Reductions whose blocks this step adds up."""
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -168,7 +172,7 @@ class _Fuser:
         elif name == "conv_general":
             self._require(node.operands[0], True)
             self._require(node.operands[1], kernel_strides(self.plan.view(node.operands[1]), node) is not None)
-        elif name == "reshape" and not is_virtual(node):
+        elif name == "barrier" or (name == "reshape" and not is_virtual(node)):
             operand = node.operands[0]
             self._require(operand, self.plan.view(operand).is_contiguous(tensor(operand).shape))
         elif name == "gather":

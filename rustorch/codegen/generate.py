@@ -12,20 +12,22 @@ from rustorch.artifact import ArgSpec, Artifact
 from rustorch.codegen.assemble import assemble, assembly
 from rustorch.codegen.contraction import grouped_strides, kernel_strides, operand_axes, order_products, product_sizes
 from rustorch.codegen.convolution import conv_declaration, conv_fields, conv_symbol, conv_work
-from rustorch.codegen.emit_driver import Call, ConvolutionCall, DriverEmitter, KernelCall, MatrixOperand, ProductCall
+from rustorch.codegen.emit_driver import Call, ConvolutionCall, DriverEmitter, KernelCall, MatrixOperand, ProductCall, shared_product
 from rustorch.codegen.emit_llvm import emit_kernel
+from rustorch.codegen.emit_parallel import PRODUCT_CALLS, PRODUCT_KINDS, share_product, shared_kernel_text, shared_product_text
 from rustorch.codegen.expand import expand_math
 from rustorch.codegen.fuse import Plan, Step, fuse
-from rustorch.codegen.loops import Lowered
+from rustorch.codegen.loops import Lowered, Share
 from rustorch.codegen.lower import lower_kernel
 from rustorch.codegen.lower_memory import lower_fill, lower_scatter
-from rustorch.codegen.memory_plan import MemoryPlan, Use, plan_memory
+from rustorch.codegen.memory_plan import MemoryPlan, Use, align, plan_memory
 from rustorch.codegen.products import gemm_declaration, gemm_symbol, gemm_work_bytes
+from rustorch.codegen.split import split
 from rustorch.codegen.target import Target
 from rustorch.codegen.views import tensor
 from rustorch.ir.dims import Dim, Size, product
 from rustorch.ir.graph import Graph, Node, Payload, Value
-from rustorch.ir.types import TensorType
+from rustorch.ir.types import DType, TensorType
 
 UNBOUNDED = 1 << 20
 """Stands for a symbolic size where a workspace bound is asked for."""
@@ -65,6 +67,7 @@ class Generated:
                 *(conv_symbol(d, self.target) for d in self.convolutions),
             ),
             kernels=len(self.kernels),
+            is_parallel=any(getattr(call, "share", None) is not None for call in self.calls),
             checks=self.checks,
         )
 
@@ -102,7 +105,7 @@ def generate(graph: Graph, symbol: str, target: Target) -> Generated:
 class _Generator:
     def __init__(self, graph: Graph, symbol: str, target: Target) -> None:
         self.graph, self.symbol, self.target = graph, symbol, target
-        self.plan = fuse(graph)
+        self.plan = split(fuse(graph))
         self.kernels: list[Lowered] = []
         self.symbols: dict[str, str] = {}
         """Name of the kernel of each distinct text."""
@@ -111,6 +114,8 @@ class _Generator:
         self.products: dict[str, None] = {}
         self.convolutions: dict[str, None] = {}
         self.constants: dict[Value, None] = {}
+        self.shared: dict[str, None] = {}
+        """Products that calls share."""
 
     def run(self) -> Generated:
         """Lower every step, then lay out memory, then emit the driver."""
@@ -171,11 +176,11 @@ class _Generator:
 
     def _use(self, step: Step, lowered: Lowered | None) -> Use:
         if lowered is not None:
-            scratch = tuple(product(t.shape) * t.dtype.itemsize for t in lowered.scratch)
-            return Use(lowered.memory, scratch)
+            tasks = lowered.share.most if lowered.share is not None else 1
+            return Use(lowered.memory, tuple(tasks * size for size in _scratch_sizes(lowered)))
         (node,) = step.nodes
         touched = [self.plan.root(self.plan.view(v).base) for v in node.operands]
-        return Use((*touched, self.plan.root(node.result)), (self._work(step),))
+        return Use((*touched, self.plan.root(node.result)), (align(self._work(step)) * (PRODUCT_CALLS if self._share(step) else 1),))
 
     def _work(self, step: Step) -> Size:
         (node,) = step.nodes
@@ -185,18 +190,29 @@ class _Generator:
         rows, columns, depth = (size if isinstance(size, int) else UNBOUNDED for size in sizes)
         return gemm_work_bytes(rows, columns, depth, tensor(node.result).dtype.short, self.target)
 
+    def _share(self, step: Step) -> Share | None:
+        """How calls share a product."""
+        if step.kind != "product":
+            return None
+        return share_product(*product_sizes(step.nodes[0]), tensor(step.nodes[0].result).dtype.short, self.target)
+
     def _call(self, step: Step, lowered: Lowered | None, scratch: list[Size]) -> Call:
         if step.kind == "convolution":
             return self._convolution(step.nodes[0], scratch[0])
         if lowered is None:
-            return self._product(step.nodes[0], scratch[0])
+            return self._product(step, scratch[0])
         graph = expand_math(lowered.graph, self.target)
         text = emit_kernel(graph, "@@", self.target, self.declarations)
         symbol = self.symbols.get(text)
         if symbol is None:
             symbol = self.symbols[text] = f"{self.symbol}.{lowered.graph.name}"
             self.text.append(text.replace("@@@", f"@{symbol}", 1))
-        return KernelCall(symbol, lowered.memory, tuple(scratch), lowered.dims, lowered.flagged)
+            if lowered.share is not None:
+                kinds = ["i64" if isinstance(v.type, DType) else "ptr" for v in graph.inputs[:-2]]
+                own = range(len(lowered.memory), len(lowered.memory) + len(lowered.scratch))
+                self.text.append(shared_kernel_text(symbol, kinds, own))
+        apart = tuple(_scratch_sizes(lowered)) if lowered.share is not None else ()
+        return KernelCall(symbol, lowered.memory, tuple(scratch), lowered.dims, lowered.flagged, lowered.share, apart)
 
     def _convolution_table(self, node: Node) -> tuple[dict[str, Size], bool, str, Target]:
         image, kernel = (self.plan.view(v) for v in node.operands)
@@ -214,8 +230,11 @@ class _Generator:
         result = (self.plan.root(node.result), 0)
         return ConvolutionCall(conv_symbol(dtype, target), features_first, table, (*operands, result), work)
 
-    def _product(self, node: Node, work: Size) -> ProductCall:
+    def _product(self, step: Step, work: Size) -> ProductCall:
+        (node,), share = step.nodes, self._share(step)
         dtype = tensor(node.result).dtype.short
+        if share is not None:
+            self._share_product(dtype)
         self.products[dtype] = None
         batch, m, n, depth = product_sizes(node)
         found: list[tuple[Value, Size, tuple[Size, Size, Size]]] = []
@@ -234,7 +253,24 @@ class _Generator:
             MatrixOperand(right, right_at, rb, rc, rf),
             MatrixOperand(self.plan.root(node.result), 0, m * n, n, 1),
             work,
+            share,
+            align(self._work(step)),
         )
+
+    def _share_product(self, dtype: str) -> None:
+        """Emit the product of an element type that calls share, once."""
+        symbol = shared_product(self.symbol, gemm_symbol(dtype, self.target))
+        if symbol not in self.shared:
+            self.shared[symbol] = None
+            work = len(PRODUCT_KINDS) - 1
+            self.text += [shared_product_text(symbol, dtype, self.target), shared_kernel_text(symbol, PRODUCT_KINDS, [work])]
+            for name in ("llvm.smin.i64", "llvm.smax.i64"):
+                self.declarations[name] = f"declare i64 @{name}(i64, i64)"
+
+
+def _scratch_sizes(lowered: Lowered) -> list[Size]:
+    """Bytes of each scratch of one call of a kernel."""
+    return [align(product(t.shape) * t.dtype.itemsize) for t in lowered.scratch]
 
 
 def _sized(size: Size) -> int | str:

@@ -22,6 +22,17 @@ Body = Callable[[Builder, Index, list[Value]], Sequence[Value]]
 
 
 @dataclass(frozen=True)
+class Share:
+    """A kernel whose `units` may be done by several calls, in any order and at once."""
+
+    units: Size
+    cycles: Size
+    """An estimate of the work of all units."""
+    most: int = 256
+    """Calls at once; each has scratch of its own."""
+
+
+@dataclass(frozen=True)
 class Lowered:
     """A kernel as a loop graph. Its inputs stand for `memory`, then `scratch`, then the symbolic sizes `dims`, in order."""
 
@@ -32,6 +43,8 @@ class Lowered:
     schedule: Schedule
     flagged: bool = False
     """Whether the last memory input is the flag of failed checks."""
+    share: Share | None = None
+    """How calls may share the kernel; then its last two inputs are the first and the limit of the units to do."""
 
 
 _OPAQUE: dict[str, Callable[[Builder, Value, Value], Value]] = {
@@ -64,6 +77,14 @@ class LoopEmitter:
         self.scratch: list[tuple[BufferType, Value]] = []
         self.dims: dict[str, Value] = {}
         self.flag: Value | None = None
+        self.units: tuple[Value, Value] | None = None
+        """The first and the limit of the units to do, where calls share the kernel."""
+
+    def shared(self) -> tuple[Value, Value]:
+        """Let calls share the kernel."""
+        self.units = (Value(i64, "first"), Value(i64, "limit"))
+        self.b._owned.update(self.units)
+        return self.units
 
     def buffer(self, value: Value) -> Value:
         """The loop-level buffer behind a tensor value."""
@@ -89,13 +110,13 @@ class LoopEmitter:
             self.b._owned.add(self.flag)
         return self.flag
 
-    def lowered(self, schedule_: Schedule) -> Lowered:
+    def lowered(self, schedule_: Schedule, share: Share | None = None) -> Lowered:
         """The finished kernel."""
         flag = [] if self.flag is None else [self.flag]
-        inputs = [*self.memory.values(), *(v for _, v in self.scratch), *flag, *self.dims.values()]
+        inputs = [*self.memory.values(), *(v for _, v in self.scratch), *flag, *self.dims.values(), *(self.units or ())]
         graph = Graph(self.name, tuple(inputs), tuple(self.b.nodes), ())
         return Lowered(
-            graph, tuple(self.memory), tuple(t for t, _ in self.scratch), tuple(self.dims), schedule_, self.flag is not None
+            graph, tuple(self.memory), tuple(t for t, _ in self.scratch), tuple(self.dims), schedule_, self.flag is not None, share
         )
 
     # --- index arithmetic -------------------------------------------------------------------------------------------------
@@ -189,13 +210,15 @@ class LoopEmitter:
         unroll: int,
         carried: Sequence[Value],
         body: Callable[[Builder, Index, list[Value | None], list[Value]], Sequence[Value]],
+        turns: tuple[Index, Index] | None = None,
     ) -> list[Value]:
         """`count` elements from `start` on: full turns of `unroll` vectors, then what is left, its last vector masked.
 
-        `body` gets the index of the turn's first element and a mask, or None, for each of its vectors.
+        `body` gets the index of the turn's first element and a mask, or None, for each of its vectors. With `turns`, of the turns
+        from 0 on only those from the first to the limit.
         """
         turn = lanes * unroll
-        end = self.add(b, start, count)
+        end = behind = self.add(b, start, count)
 
         def full(c: Builder, i: Index, values: list[Value]) -> Sequence[Value]:
             return body(c, i, [None] * unroll, values)
@@ -208,19 +231,32 @@ class LoopEmitter:
                     left = rest - u * lanes
                     masks.append(None if left >= lanes else c.mask_below(c.const(left, i64), lanes=lanes))
             else:
-                left_value = c.sub(self.as_value(c, end), self.as_value(c, i))
+                left_value = c.sub(self.as_value(c, behind), self.as_value(c, i))
                 masks = [c.mask_below(self.as_value(c, self.add(c, left_value, -u * lanes)), lanes=lanes) for u in range(unroll)]
             return body(c, i, masks, values)
 
         whole: Index = count // turn * turn if isinstance(count, int) else b.and_(count, b.const(-turn, i64))
         main = self.add(b, start, whole)
-        values = self.loop(b, start, main, turn, carried, full)
+        first, last, rest = start, main, main
+        if turns is not None:
+            first, limit = (self.add(b, start, self.mul(b, t, turn)) for t in turns)
+            last, rest, end = self.least(b, limit, main), self.most(b, first, main), self.least(b, limit, end)
+        values = self.loop(b, first, last, turn, carried, full)
         if isinstance(count, int) and count % turn == 0:
             return values
-        return self.loop(b, main, end, turn, values, tail)
+        return self.loop(b, rest, end, turn, values, tail)
 
-    def nest(self, b: Builder, sizes: Sequence[Size], body: Callable[[Builder, list[Index]], None], at: Sequence[Index] = ()) -> None:
-        """One loop a size, outermost first, around `body`, which gets the indices; `at` are those of loops around the nest."""
+    def nest(
+        self,
+        b: Builder,
+        sizes: Sequence[Size | tuple[Index, Index]],
+        body: Callable[[Builder, list[Index]], None],
+        at: Sequence[Index] = (),
+    ) -> None:
+        """One loop a size, outermost first, around `body`, which gets the indices; `at` are those of loops around the nest.
+
+        In place of a size there may be the first index and the limit.
+        """
         if not sizes:
             body(b, list(at))
             return
@@ -229,7 +265,8 @@ class LoopEmitter:
             self.nest(c, sizes[1:], body, (*at, i))
             return ()
 
-        self.loop(b, 0, self.size(sizes[0]), 1, (), inside)
+        first, limit = sizes[0] if isinstance(sizes[0], tuple) else (0, self.size(sizes[0]))
+        self.loop(b, first, limit, 1, (), inside)
 
     def loop(self, b: Builder, lo: Index, hi: Index, step: int, carried: Sequence[Value], body: Body) -> list[Value]:
         """`for lo..hi step` with carried values; a loop of one known turn is just its body."""

@@ -13,17 +13,18 @@ from dataclasses import replace
 
 from rustorch.codegen.accumulate import Accumulators, Frame, has_order
 from rustorch.codegen.fuse import Plan, Step, Store, is_kept
-from rustorch.codegen.loops import Index, LoopEmitter, Lowered, identity, lane_type
-from rustorch.codegen.schedule import COLUMN_BLOCK, ROW_BLOCK, schedule
+from rustorch.codegen.loops import Index, LoopEmitter, Lowered, Share, identity, lane_type
+from rustorch.codegen.schedule import COLUMN_BLOCK, ROW_BLOCK, TASK_CYCLES, schedule
 from rustorch.codegen.space import Access, Iota, Space, Static
+from rustorch.codegen.split import levels, reductions
 from rustorch.codegen.target import Target
 from rustorch.codegen.views import tensor
 from rustorch.codegen.walk import Segment, Walk
 from rustorch.ir.builder import Builder
-from rustorch.ir.dims import Size
+from rustorch.ir.dims import Size, product
 from rustorch.ir.dtypes import i64
 from rustorch.ir.graph import Node, Value
-from rustorch.ir.op import REGISTRY, Trait
+from rustorch.ir.op import REGISTRY
 from rustorch.ir.types import BufferType, DType, element
 
 HEAVY = 10
@@ -38,12 +39,12 @@ class KernelLowering(LoopEmitter):
         self.step, self.target = step, target
         self.space = Space(plan, step)
         self.members = {v: node for node in step.nodes for v in node.results if v not in self.space.copies}
-        self.reductions = [n for n in step.nodes if n.op.has(Trait.REDUCTION) and n.result in self.members]
-        self.level = self._levels()
+        self.reductions = reductions(step)
+        self.level = levels(plan, step)
         self.loops = max([self.level[n.operands[0]] for n in self.reductions] + [self._store_level(s) for s in step.stores], default=0) + 1
         dtypes = [element(v.type) for v in self.members] + [tensor(s.value).dtype for s in step.stores]
         dtypes += [element(v.type) for n in step.nodes for v in n.operands]
-        cost = sum(n.op.cost for n in step.nodes)
+        cost = sum(n.op.cost for n in step.nodes if n not in step.combines)
         accumulates = bool(self.reductions) and len(self.space.shape) - 1 in self.space.reduced
         self.schedule = schedule(self.space.shape, dtypes, cost, accumulates, target)
         self.vector = self.schedule.vector_axis
@@ -58,17 +59,6 @@ class KernelLowering(LoopEmitter):
         self.schedule = replace(self.schedule, unroll=max(self.schedule.unroll, most))
 
     # --- levels -----------------------------------------------------------------------------------------------------------
-
-    def _levels(self) -> dict[Value, int]:
-        level: dict[Value, int] = {}
-        for node in self.step.nodes:
-            highest = max((level.get(self.plan.view(v).base, 0) for v in node.operands), default=0)
-            for operand in node.operands:
-                level.setdefault(operand, level.get(self.plan.view(operand).base, 0))
-            own = highest + 1 if node in self.reductions else highest
-            for value in node.results:
-                level[value] = own
-        return level
 
     def _store_level(self, store: Store) -> int:
         return 0 if self._is_kept(store.value) else self.level.get(self.plan.view(store.value).base, 0)
@@ -85,8 +75,50 @@ class KernelLowering(LoopEmitter):
             self._empty()
             return self.lowered(self.schedule)
         outer = [k for k in range(len(shape)) if k not in self.space.reduced and k != self.vector]
-        self.nest(self.b, [shape[k] for k in outer], lambda b, at: self._kept(b, dict(zip(outer, at, strict=True))))
-        return self.lowered(self.schedule)
+        share, shared = self._share(outer)
+        if self.step.partials:
+            first, limit = self.shared() if share is not None else (0, self.size(self._block_count()))
+            self.loop(self.b, first, limit, 1, (), lambda b, number, _: self._outer(b, outer, {}, number))
+            return self.lowered(self.schedule, share)
+        bounds: dict[int, tuple[Index, Index]] = {}
+        if share is not None:
+            bounds[shared] = self.shared()
+        self._outer(self.b, outer, bounds)
+        return self.lowered(self.schedule, share)
+
+    def _outer(self, b: Builder, axes: list[int], bounds: dict[int, tuple[Index, Index]], block: Index | None = None) -> Sequence[Value]:
+        """Loops over the kept axes that are walked one by one; those in `bounds` in part. They carry nothing."""
+        sizes = [bounds.get(k, (0, self.size(self.space.shape[k]))) for k in axes]
+        turns = bounds.get(self.vector) if self.vector is not None else None
+        self.nest(b, sizes, lambda c, at: self._kept(c, dict(zip(axes, at, strict=True)), turns, block))
+        return ()
+
+    def _share(self, outer: list[int]) -> tuple[Share | None, int]:
+        """How calls may share the work, and the kept axis whose indices, or turns, they share; not where it is too little."""
+        shape, lanes = self.space.shape, self.schedule.lanes
+        per_vector = sum(2 * n.op.cost for n in self.step.nodes) + len(self.space.accesses()) + len(self.step.partials)
+        elements = product(shape)
+        cycles = elements * per_vector // lanes if isinstance(elements, int) else elements * max(1, per_vector // lanes)
+        if self.step.combines or (isinstance(cycles, int) and cycles < 2 * TASK_CYCLES):
+            return None, -1
+        if self.step.partials:
+            return Share(self._block_count(), cycles), -1
+        units: dict[int, Size] = {k: shape[k] for k in outer}
+        if self.vector is not None and self.vector not in self.space.reduced:
+            units[self.vector] = (shape[self.vector] + (lanes * self.schedule.unroll - 1)) // (lanes * self.schedule.unroll)
+        # The outermost axis that is long enough: its parts lie together in memory.
+        for axis, size in units.items():
+            if not isinstance(size, int) or size >= 16:
+                return Share(size, cycles), axis
+        longest = max(units, key=lambda k: int(units[k]), default=-1)  # type: ignore[arg-type]
+        if longest < 0 or units[longest] == 1:
+            return None, -1
+        return Share(units[longest], cycles), longest
+
+    def _block_count(self) -> Size:
+        """The number of blocks of a step that makes partial results."""
+        memory = next(iter((self.step.partials or self.step.combines).values()))
+        return tensor(memory).shape[0]
 
     def _empty(self) -> None:
         """Over an empty space only reductions that are not empty themselves have a value: their identity."""
@@ -103,44 +135,50 @@ class KernelLowering(LoopEmitter):
                 frame.values[node.result] = identity(b, node, 1)
             self._write(b, kept_stores, frame)
 
-        self.nest(self.b, [shape[k] for k in outer], body)
+        self.nest(self.b, [(0, self.size(shape[k])) for k in outer], body)
 
-    def _kept(self, b: Builder, index: dict[int, Index]) -> None:
-        """The work at one position of the kept axes that are walked one by one."""
+    def _kept(self, b: Builder, index: dict[int, Index], turns: tuple[Index, Index] | None, block: Index | None) -> None:
+        """The work at one position of the kept axes that are walked one by one; of the vector axis, some `turns` or all."""
         if self.vector is None or self.vector in self.space.reduced:
-            self._row(b, [Frame(index, 1)])
+            self._row(b, [Frame(index, 1)], block)
             return
 
         def body(c: Builder, frames: list[Frame], carried: list[Value]) -> Sequence[Value]:
-            self._row(c, frames)
+            self._row(c, frames, block)
             return ()
 
-        self._vector_loop(b, index, None, 0, self.size(self.space.shape[self.vector]), (), body)
+        self._vector_loop(b, index, None, 0, self.size(self.space.shape[self.vector]), (), body, turns=turns)
 
-    def _row(self, b: Builder, rows: list[Frame]) -> None:
-        """All levels for one position of the kept axes (several vectors of them when unrolled)."""
-        full_stores = [s for s in self.step.stores if not self._is_kept(s.value)]
-        for loop in range(self.loops):
-            reductions = [n for n in self.reductions if self.level[n.operands[0]] == loop]
-            stores = [s for s in full_stores if self._store_level(s) == loop]
-            if not self.space.reduced:
-                for frame in rows:
-                    self._write(b, stores, frame)
-            elif reductions or stores:
-                self._level(b, loop, rows, reductions, stores)
+    def _row(self, b: Builder, rows: list[Frame], block: Index | None) -> None:
+        """All levels for one position of the kept axes (several vectors of them when unrolled); with `block`, of that block."""
+        if self.step.combines:
+            self._combine(b, rows)
+        else:
+            self._passes(b, rows, block)
         if self.space.reduced:
             kept_stores = [s for s in self.step.stores if self._is_kept(s.value)]
             for frame in rows:
                 self._write(b, kept_stores, frame)
 
-    def _level(self, b: Builder, loop: int, rows: list[Frame], reductions: list[Node], stores: list[Store]) -> None:
-        """One pass over the reduced axes: fills the rows with the results of `reductions`, writes `stores`."""
+    def _passes(self, b: Builder, rows: list[Frame], block: Index | None) -> None:
+        """One pass over the reduced axes for each level."""
+        full_stores = [s for s in self.step.stores if not self._is_kept(s.value)]
+        for loop in range(self.loops):
+            own = [n for n in self.reductions if self.level[n.operands[0]] == loop]
+            stores = [s for s in full_stores if self._store_level(s) == loop]
+            if not self.space.reduced:
+                for frame in rows:
+                    self._write(b, stores, frame)
+            elif own or stores:
+                self._level(b, loop, rows, own, stores, block)
+
+    def _level(self, b: Builder, loop: int, rows: list[Frame], own: list[Node], stores: list[Store], block: Index | None) -> None:
+        """One pass over the reduced axes: fills the rows with the results of `own`, writes `stores`; with `block`, of that block."""
         across = self.vector in self.space.reduced
-        block = (ROW_BLOCK if across else COLUMN_BLOCK) if any(map(has_order, reductions)) else None
-        walk = Walk(self, self.space.shape, self.space.reduced, block)
-        accumulators = Accumulators(self, self.schedule, walk, reductions, rows, across, self.read)
+        walk = self._walk(own)
+        accumulators = Accumulators(self, self.schedule, walk, own, rows, across, self.read, in_blocks=block is not None)
         inner = walk.axes[-1]
-        wanted = [n.operands[0] for n in reductions] + [s.value for s in stores]
+        wanted = [n.operands[0] for n in own] + [s.value for s in stores]
         order = self._needed(wanted)
         self._prepare(b, [*wanted, *(v for node in order for v in node.operands)], rows)
         spills = self._spills(loop, order) if across else []
@@ -164,7 +202,39 @@ class KernelLowering(LoopEmitter):
                 lambda d, i, inside: work(d, [self._below(row, {**index, inner: i}) for row in rows], inside),
             )  # fmt: skip
 
-        accumulators.finish(b, accumulators.run(b, accumulators.start(b), segment))
+        if block is None:
+            accumulators.finish(b, accumulators.run(b, accumulators.start(b), segment))
+            return
+        for node, results in accumulators.one_block(b, block, segment):
+            for row, value in zip(rows, results, strict=True):
+                place, offset = self._partial_place(b, node, block, row)
+                buffer = self.buffer(self.space.partials[node].base)
+                b.emit(REGISTRY["store"], (buffer, place, value, *row.masks), {"offset": offset})
+
+    def _walk(self, own: list[Node]) -> Walk:
+        across = self.vector in self.space.reduced
+        blocked = self.step.partials or self.step.combines or any(map(has_order, own))
+        return Walk(self, self.space.shape, self.space.reduced, (ROW_BLOCK if across else COLUMN_BLOCK) if blocked else None)
+
+    def _combine(self, b: Builder, rows: list[Frame]) -> None:
+        """Fills the rows with the results of reductions whose blocks another step has added up."""
+        across = self.vector in self.space.reduced
+        accumulators = Accumulators(
+            self, self.schedule, self._walk(self.reductions), self.reductions, rows, across, self.read, in_blocks=True
+        )
+
+        def read(c: Builder, node: Node, number: Index, row: Frame) -> Value:
+            place, offset = self._partial_place(c, node, number, row)
+            buffer = self.buffer(self.space.partials[node].base)
+            type_ = lane_type(element(node.result.type), row.lanes)
+            return c.emit(REGISTRY["load"], (buffer, place, *row.masks), {"type": type_, "offset": offset})[0]
+
+        accumulators.combined(b, self.size(self._block_count()), read)
+
+    def _partial_place(self, b: Builder, node: Node, block: Index, row: Frame) -> tuple[Value, int]:
+        """Where a row's partial result of a block lies."""
+        place, offset, _ = self._linear(b, self.space.partials[node], row)
+        return self.as_value(b, self.add(b, self.mul(b, block, self.size(self.space.block_stride)), place)), offset
 
     def _below(self, row: Frame, index: dict[int, Index]) -> Frame:
         """A frame of the reduced loops under a row whose lanes run along a kept axis."""
@@ -180,8 +250,12 @@ class KernelLowering(LoopEmitter):
         carried: Sequence[Value],
         body: Callable[[Builder, list[Frame], list[Value]], Sequence[Value]],
         behind: Index | None = None,
+        turns: tuple[Index, Index] | None = None,
     ) -> list[Value]:
-        """`count` elements of the vector axis in frames; the first of them lies `behind` elements after the start of its piece."""
+        """`count` elements of the vector axis in frames; the first of them lies `behind` elements after the start of its piece.
+
+        With `turns`, only those turns of the loop.
+        """
         assert self.vector is not None
         axis, lanes = self.vector, self.schedule.lanes
 
@@ -190,7 +264,7 @@ class KernelLowering(LoopEmitter):
             frames = [Frame({**index, axis: i}, lanes, u * lanes, mask, row, staged=staged) for u, mask in enumerate(masks)]
             return body(c, frames, values)
 
-        return self.vectors(b, start, count, lanes, self.schedule.unroll, carried, turn)
+        return self.vectors(b, start, count, lanes, self.schedule.unroll, carried, turn, turns)
 
     # --- the body -----------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,9 @@ from rustorch.ir.types import DType
 ROW_BLOCK, COLUMN_BLOCK = 4096, 128
 """Sums are made in blocks of this many elements: along the lanes, on several accumulators; along another axis, on one."""
 
+TASK_CYCLES = 12_000
+"""The least work, in estimated cycles, that is worth another thread: several times what waking one costs that still spins."""
+
 
 @dataclass(frozen=True)
 class Schedule:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rustorch.codegen.fuse import Plan, Step, Store, is_kept
 from rustorch.codegen.views import AxisRead, is_virtual, real_axes, tensor
-from rustorch.ir.dims import Size
+from rustorch.ir.dims import Size, product
 from rustorch.ir.graph import Node, Value
 from rustorch.ir.types import DType, TensorType, contiguous_strides
 
@@ -52,8 +52,19 @@ class Space:
         self.members = {v for node in step.nodes for v in node.results} - self.copies
         self.stores: dict[Store, Access] = {}
         self.gathers: dict[Node, tuple[Access, Size, Size]] = {}
+        self.partials: dict[Node, Access] = {}
+        """Block 0 of each reduction that is made or combined in blocks; the blocks lie `block_stride` apart."""
+        kept = tuple(step.shape[k] for k in step.kept)
+        self.block_stride = product(kept)
         self._sources: dict[tuple[Value, bool], Source] = {}
+        for node, memory in {**step.partials, **step.combines}.items():
+            placed: list[Size] = [0] * len(step.shape)
+            for axis, stride in zip(step.kept, contiguous_strides(kept), strict=True):
+                placed[axis] = stride
+            self.partials[node] = Access(memory, 0, tuple(placed))
         for node in step.nodes:
+            if node in step.combines:
+                continue
             if node.op.name == "gather":
                 self._gather(node)
                 self.source(node.operands[1])
@@ -121,15 +132,17 @@ class Space:
             placed[position] = others[k]
         self.gathers[node] = (Access(seen.base, offset, tuple(placed)), tensor(operand).shape[axis], along)
 
-    def _accesses(self) -> list[Access]:
+    def accesses(self) -> list[Access]:
+        """All places in memory."""
         found = [a for a in self._sources.values() if isinstance(a, Access)]
         found += [a.access for a in self._sources.values() if isinstance(a, Iota)]
         found += list(self.stores.values())
         found += [a for a, _, _ in self.gathers.values()]
+        found += self.partials.values()
         return found
 
     def _collapse(self) -> None:
-        accesses = self._accesses()
+        accesses = self.accesses()
         k = len(self.shape) - 2
         while k >= 0:
             same = (k in self.reduced) == (k + 1 in self.reduced)

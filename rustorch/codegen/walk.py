@@ -45,9 +45,7 @@ class Walk:
         """`block` is None where no order has to be kept: then one block takes everything."""
         self.emitter, self.shape, self.block = emitter, shape, block
         self.axes = sorted(reduced)
-        apart = [k for k, (left, right) in enumerate(pairwise(self.axes)) if right != left + 1]
-        first = apart[-1] + 1 if apart else 0
-        self.outer, self.group = self.axes[:first], self.axes[first:]
+        self.outer, self.group = _runs(reduced)
         self.runs, self.length = (product(tuple(shape[k] for k in axes)) for axes in (self.outer, self.group))
 
     @property
@@ -141,6 +139,24 @@ class Walk:
     def _ceil(self, b: Builder, x: Index, y: Index) -> Index:
         """Quotient rounded up."""
         return self.emitter.quotient(b, self.emitter.add(b, x, self.emitter.sub(b, y, 1)), y)
+
+
+def _runs(reduced: frozenset[int]) -> tuple[list[int], list[int]]:
+    """The reduced axes that count runs, and those along which a run lies."""
+    axes = sorted(reduced)
+    apart = [k for k, (left, right) in enumerate(pairwise(axes)) if right != left + 1]
+    first = apart[-1] + 1 if apart else 0
+    return axes[:first], axes[first:]
+
+
+def block_count(shape: Sequence[Size], reduced: frozenset[int], block: int) -> Size | None:
+    """The number of blocks as a size; None where it depends on several sizes in a way that no size can say."""
+    runs, length = (product(tuple(shape[k] for k in axes)) for axes in _runs(reduced))
+    if isinstance(length, int) and length <= block:
+        together = block // max(1, length)
+        return (runs + (together - 1)) // together
+    pieces = (length + (block - 1)) // block
+    return runs * pieces if isinstance(length, int) or runs == 1 else None
 
 
 # Note [The tree of a reduction]

@@ -162,4 +162,5 @@ def python_entry(
         captured=captured,
         objects=objects,
         epoch=Epoch(epoch),
+        executor=executable.executor,
     )

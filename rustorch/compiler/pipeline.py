@@ -13,6 +13,7 @@ from rustorch.artifact import EntryPlan, Layout, Signature
 from rustorch.codegen.assemble import assemble
 from rustorch.codegen.convolution import conv_symbol, conv_text
 from rustorch.codegen.emit_entry import emit_entry
+from rustorch.codegen.emit_pool import PARALLEL_FOR, RESIZE, pool_text
 from rustorch.codegen.generate import Generated, generate, merge_modules
 from rustorch.codegen.products import gemm_symbol, gemm_text
 from rustorch.codegen.target import Target, target
@@ -25,6 +26,7 @@ from rustorch.ir.pattern import Log
 from rustorch.ir.printer import to_text
 from rustorch.ir.verifier import verify
 from rustorch.passes import contract, dead_code, inline, simplify
+from rustorch.runtime import threads
 from rustorch.runtime.executable import Executable
 from rustorch.runtime.loader import Loaded, load
 
@@ -122,7 +124,8 @@ def _native(graph: Graph, symbol: str, times: dict[str, float]) -> Executable:
     generated_at = time.perf_counter()
     artifact = generated.artifact()
     assembled_at = time.perf_counter()
-    executable = Executable(artifact, load(artifact.object, [artifact.symbol], imports(generated, goal)))
+    loaded = load(artifact.object, [artifact.symbol], imports(generated, goal))
+    executable = Executable(artifact, loaded, executor() if artifact.is_parallel else 0)
     times |= {"codegen": generated_at - start, "assemble": assembled_at - generated_at, "load": time.perf_counter() - assembled_at}
     return executable
 
@@ -151,6 +154,15 @@ def imports(generated: Generated, goal: Target) -> Mapping[str, int]:
             _products[symbol] = load(assemble(gemm_text(dtype, goal), goal), [symbol])
         found[symbol] = _products[symbol].address(symbol)
     return found
+
+
+def executor() -> int:
+    """The address of the process's worker pool, made when it is first needed; 0 where there is none."""
+    with _lock:
+        if not threads.executor():
+            code = load(assemble(pool_text(), native_target()), [PARALLEL_FOR, RESIZE])
+            threads.install(code, PARALLEL_FOR, RESIZE)
+        return threads.executor()
 
 
 def entry_code(signature: Signature, probed: Layout, slots: Mapping[str, int]) -> tuple[EntryPlan, Loaded]:

@@ -61,12 +61,22 @@ class _Run:
                 self.product(call)
             else:
                 graph = next(kernels).graph
-                run_kernel(expand_math(graph, self.code.target) if self.expanded else graph, self.buffers(graph, call), self.sizes)
+                graph_run = expand_math(graph, self.code.target) if self.expanded else graph
+                for part in self.parts(call):
+                    run_kernel(graph_run, self.buffers(graph, call), {**self.sizes, **part})
         if self.flag[0]:
             raise IndexError(FAILED)
         assert all(np.array_equal(a.view(np.uint8), b.view(np.uint8)) for a, b in zip(self.inputs, before, strict=True))
         shapes = [tuple(map(self.size, t(v).shape)) for v in self.code.plan.outputs]
         return [a.reshape(shape) for a, shape in zip(self.outputs, shapes, strict=True)]
+
+    def parts(self, call: KernelCall) -> list[dict[str, int]]:
+        """The units of a call that tasks may share, in two tasks, the second one first."""
+        if call.share is None:
+            return [{}]
+        units = self.size(call.share.units)
+        middle = units // 2
+        return [{"first": middle, "limit": units}, {"first": 0, "limit": middle}]
 
     def memory(self, value: Value) -> Array:
         """The flat array where a value lies."""

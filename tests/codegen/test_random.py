@@ -109,5 +109,5 @@ def test_every_level_gives_the_references(level: str) -> None:
         code = generated(case.graph, level)
         artifact = code.artifact()
         assert artifact.level == level
-        run = Executable(artifact, load(artifact.object, [artifact.symbol], imports(code.products, target(level))))
+        run = Executable(artifact, load(artifact.object, [artifact.symbol], imports(code, target(level))))
         assert_close(run.run(case.arrays), interpret(code.graph, case.arrays), tolerance(case.graph), f"kernel_case({seed})")
