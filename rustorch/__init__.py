@@ -73,7 +73,7 @@ from rustorch.version import VERSION as __version__
 
 # isort: split
 # What follows is written with the names above, like any user's program.
-from rustorch import aot, autograd, debug, func, functional, nn, optim, testing
+from rustorch import aot, autograd, debug, func, functional, nn, optim, testing, utils
 from rustorch.nn import (
     AvgPool2d,
     BatchNorm1d,
@@ -108,7 +108,7 @@ __all__ = [
     "jit", "jvp", "L1Loss", "LayerNorm", "Linear", "linspace", "logspace", "long", "manual_seed", "Module", "MSELoss", "NLLLoss", "nn",
     "no_grad", "normal", "ones", "ones_like", "optim", "Parameter", "promote_types", "rand", "rand_like", "randint", "randn", "randn_like",
     "randperm", "ReLU", "result_type", "RMSprop", "seed", "Sequential", "set_default_dtype", "set_grad_enabled", "set_rng_state", "SGD",
-    "Size", "sync", "Tensor", "tensor", "testing", "value_and_grad", "Variable", "vjp", "vmap", "watch", "zeros",
+    "Size", "sync", "Tensor", "tensor", "testing", "utils", "value_and_grad", "Variable", "vjp", "vmap", "watch", "zeros",
     "zeros_like",
 ]  # fmt: skip
 __all__.extend(_functions.__all__)

@@ -23,7 +23,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "rustorch"
 OPEN = {"errors", "config", "version"}
-DOORS = {"autograd", "func", "debug", "linalg", "testing", "functional", "nn", "optim"}
+DOORS = {"autograd", "func", "debug", "linalg", "testing", "functional", "nn", "optim", "utils"}
 PUBLIC = {"rustorch"} | DOORS
 
 
@@ -69,6 +69,7 @@ ROOMS = {
     "func": row("rustorch functional frontend autodiff", "numpy"),
     "debug": row("frontend"),
     "linalg": row("rustorch functional frontend autodiff", "numpy"),
+    "utils": row("rustorch functional frontend autodiff autograd", "numpy"),
     "testing": row("rustorch functional frontend autodiff autograd func", "numpy"),
     # L7: export and inspection; what reads an exported package needs no compiler
     "aot": row("frontend autodiff compiler artifact runtime ir", "numpy ctypes"),

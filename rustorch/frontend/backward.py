@@ -20,6 +20,7 @@ import numpy as np
 from rustorch.errors import ArgumentError, GradError, ShapeError, compose
 from rustorch.frontend.base import TensorBase, concrete
 from rustorch.frontend.creation import full_op
+from rustorch.frontend.graph import GradientEdge, tensor_at
 from rustorch.frontend.hooks import retain_grad
 from rustorch.frontend.modes import set_mode
 from rustorch.frontend.movement import stack
@@ -33,7 +34,7 @@ from rustorch.ir.types import TensorType
 
 
 def _listed(x: Any) -> list[Any]:
-    return [x] if isinstance(x, TensorBase) or x is None else list(x)
+    return [x] if isinstance(x, (TensorBase, GradientEdge)) or x is None else list(x)
 
 
 def _seeded(walk: Walk, roots: Sequence[Any], given: Sequence[Any]) -> None:
@@ -105,17 +106,19 @@ def backward(
     With `inputs`, only these get gradients. `create_graph` makes the gradients differentiable. `retain_graph` (as `create_graph`,
     if not given) allows another pass.
     """
-    roots = _listed(tensors)
+    roots = [tensor_at(x) for x in _listed(tensors)]
     given = [None] * len(roots) if grad_tensors is None else _listed(grad_tensors)
-    asked = None if inputs is None else _listed(inputs)
+    listed = None if inputs is None else _listed(inputs)
+    asked = None if listed is None else [tensor_at(x) for x in listed]
     if asked is not None and not asked:
         raise GradError("`inputs` argument to `backward()` cannot be empty.")
     for x in asked or ():
         if not x._requires_grad:
             raise GradError("One of the differentiated Tensors does not require grad")
     retain = create_graph if retain_graph is None else retain_graph
-    for x in asked or ():
-        retain_grad(x)
+    for x in listed or ():
+        if isinstance(x, TensorBase):
+            retain_grad(x)
     _pass(Walk(asked, True, create_graph, retain), roots, given)
     if not create_graph:
         observe("backward")
@@ -160,7 +163,7 @@ def grad(
         listed = list(inputs.values())
         found = grad(outputs, listed, grad_outputs, retain_graph, create_graph, allow_unused, is_grads_batched, materialize_grads)
         return dict(zip(inputs, found, strict=True))  # type: ignore[return-value]
-    roots, places = _listed(outputs), _listed(inputs)
+    roots, places = [tensor_at(x) for x in _listed(outputs)], [tensor_at(x) for x in _listed(inputs)]
     if not places:
         raise GradError("`inputs` argument to `grad()` cannot be empty.")
     given = [None] * len(roots) if grad_outputs is None else _listed(grad_outputs)

@@ -58,7 +58,7 @@ def reflected_caller(op: Operation) -> Function:
             step = s.at.next[op, number_key(other), self._number if self._segment is s else s.number(self)]
         except (KeyError, AttributeError, TypeError, ValueError):
             step = None
-        if step is None:
+        if step is None or step.type is None:
             return as_operator(s, op, (other, self))
         s.at = step
         (t,) = s.add_results(step.types, step.flags)

@@ -7,7 +7,7 @@ a gradient for each operand out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -179,8 +179,8 @@ def recall(segment: Any, numbers: tuple[int, ...], create: bool) -> list[int]:
     memo = segment.at.memo
     known = memo.get(("recall", numbers))
     if known is None:
-        b = segment.building().b
-        outputs = tuple(segment.building().values(numbers))
+        building = segment.building()
+        b, outputs = building.b, tuple(building.values(numbers))
         graph, used, places = normal_form(b.inputs, b.nodes, outputs, "recall")
         passed = tuple(dict.fromkeys(i for computed, i in places if not computed and i not in used))
         whole = Graph("recall", (*graph.inputs, *(b.inputs[i] for i in passed)), graph.nodes, outputs)
@@ -225,27 +225,13 @@ def flow_through(
     if not any(given):
         return [(n, None) for n in targets]
     flow = flow_of(place.operation, place.key, [known[n] for n in operands], given)
-    now = local.segment
     if packed is not None:
-        values = [now.number_of(x) for x in packed.unpacked(flow, segment, place, create)]
-        now = local.segment
+        values = packed.unpacked(flow, segment, place, create)
     else:
         values = recall(segment, saved_places(segment, place, flow), create)
+    now = local.segment
     key = (flow.call, create, *values, *[now.number_of(outputs[i]) for i in flow.given])
     found = now.record_key(flow.call, key) if flow.gives else []
     flows = dict(zip(flow.gives, found, strict=True))
     return [(None, None) if i is None else (operands[i], flows.get(i)) for i in slots(place, known)]
 
-
-# --- Hooks on saved values --------------------------------------------------------------------------------------------
-
-
-class Packed:
-    """What saved-tensor hooks made of the values that an operation saves."""
-
-    def __init__(self, flow: Flow, entries: list[Any], unpack: Callable[[Any], Any], shown: tuple[tuple[bool, ...], ...]) -> None:
-        self.flow, self.entries, self.unpack, self.shown = flow, entries, unpack, shown
-
-    def free(self) -> None:
-        """Let go of what was packed."""
-        self.entries = []

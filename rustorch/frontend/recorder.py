@@ -35,7 +35,7 @@ from rustorch.frontend.history import history_of
 from rustorch.frontend.segment import GONE, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type
 from rustorch.frontend.sight import Recorded
 from rustorch.frontend.state import defaults, local, set_first_segment
-from rustorch.frontend.trie import INPUT, MODE, NUMBER, Place, Step, trie
+from rustorch.frontend.trie import INPUT, MODE, NUMBER, PACKING, Place, Step, trie
 from rustorch.ir.dtypes import f32
 from rustorch.ir.graph import Value
 from rustorch.ir.location import UNKNOWN, Location, user_location
@@ -98,6 +98,8 @@ class Recorder(Segment):
         self._building: Building | None = None
         self._began: tuple[str, int] | None = None
         self._lock = threading.RLock()
+        if self.packing:
+            self.follow(PACKING, (PACKING, True))
 
     def first(self) -> Step:
         """Where the trie is entered."""
@@ -150,8 +152,7 @@ class Recorder(Segment):
         step = self.at.next.get(key)
         if step is None and operation.has_number(key):
             key = self.second_sight(operation, key)
-        results = self.record_key(operation, key)
-        return results[0] if len(results) == 1 and not operation.plural else operation.wrap(tuple(results))
+        return self.recorded(operation, key, args, self.record_key(operation, key))
 
     def is_where_it_began(self) -> bool:
         """Whether the user's line is that of the segment's first operation."""
@@ -180,6 +181,11 @@ class Recorder(Segment):
         if mode != self.mode:
             self.mode = mode
             self.follow(MODE, (MODE, mode))
+
+    def set_packing(self, on: bool) -> None:
+        if on != self.packing:
+            self.packing = on
+            self.follow(PACKING, (PACKING, on))
 
     def second_sight(self, operation: Any, key: Key) -> Key:
         """A Python number is a constant until another one is seen in the same place; from then on it is an input."""
@@ -214,7 +220,7 @@ class Recorder(Segment):
             step = Step(at, operation, key, location)
             step.remark = building.remark
             step.types, step.flags = tuple(tensor_type(v) for v in values), tuple(flags)
-            if len(values) == 1 and not operation.plural:
+            if len(values) == 1 and not operation.plural and not self.packing:
                 step.type, step.grad = step.types[0], step.flags[0]
             note_new_edge(operation.name, location, at.next, key)
             trie.add(at, key, step)

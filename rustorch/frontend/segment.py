@@ -15,6 +15,7 @@ import numpy as np
 
 from rustorch.errors import UserError
 from rustorch.frontend.base import TensorBase, concrete, recorded
+from rustorch.frontend.state import local
 from rustorch.ir.builder import Builder
 from rustorch.ir.dtypes import bool_, f64, i64
 from rustorch.ir.graph import Value
@@ -174,6 +175,14 @@ def located(error: UserError, location: Location) -> UserError:
     return error
 
 
+_pack: list[Callable[..., None]] = []
+
+
+def set_packer(pack: Callable[..., None]) -> None:
+    """Say what packs the values that an operation saves (done once, by `packing.py`)."""
+    _pack[:] = [pack]
+
+
 class Segment:
     """Numbered values. Subclasses say what a foreign tensor becomes (`number`) and what to do with a key (`record`)."""
 
@@ -199,6 +208,8 @@ class Segment:
         """Bits of the numbers whose history was given up by `backward`."""
         self.mode = True
         """Whether operations are recorded for differentiation."""
+        self.packing = bool(local.packing)
+        """Whether hooks on saved tensors are in force."""
 
     def settle(self, tensor: TensorBase) -> None:
         """Make a tensor of this segment concrete."""
@@ -227,6 +238,16 @@ class Segment:
     def set_grad(self, mode: bool) -> None:
         """Record a switch of the gradient mode."""
         raise NotImplementedError
+
+    def set_packing(self, on: bool) -> None:
+        """Let hooks on saved tensors be in force, or not."""
+        self.packing = on
+
+    def recorded(self, operation: Any, key: Key, args: tuple[Any, ...], results: list[Any]) -> Any:
+        """What the user gets for an operation that was just recorded."""
+        if self.packing:
+            _pack[0](self, operation, key, args, results, self.count - len(results))
+        return results[0] if len(results) == 1 and not operation.plural else operation.wrap(tuple(results))
 
     def number_of(self, x: TensorBase) -> int:
         """The number of a tensor, recorded here or foreign."""

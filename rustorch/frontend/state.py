@@ -28,7 +28,9 @@ class State(threading.local):
     walk: Any = None
     """The backward pass that is running."""
     packing: tuple[Any, ...] = ()
-    """Hooks on saved tensors, the innermost last."""
+    """Hooks on saved tensors, the innermost last: pairs of functions that pack and unpack."""
+    packing_refused: str | None = None
+    """Why such hooks may not be used now."""
 
     def __getattr__(self, name: str) -> Any:
         if name != "segment":

@@ -99,8 +99,8 @@ class Trace(Segment):
         return any(s is self for s in open_traces())
 
     def record(self, operation: Any, args: tuple[Any, ...]) -> Any:
-        results = self.record_key(operation, operation.key(self, args))
-        return results[0] if len(results) == 1 and not operation.plural else operation.wrap(tuple(results))
+        key = operation.key(self, args)
+        return self.recorded(operation, key, args, self.record_key(operation, key))
 
     def record_key(self, operation: Primitive, key: Key) -> list[Any]:
         values, flags = self.emit(operation, key, user_location())

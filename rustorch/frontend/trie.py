@@ -57,7 +57,16 @@ class Mode(Primitive):
         return ()
 
 
-INPUT, NUMBER, MODE = Input(), Number(), Mode()
+class Packing(Primitive):
+    """A switch of hooks on saved tensors: behind it every operation is recorded the long way, which tells the hooks."""
+
+    name = "packing"
+
+    def build(self, building: Building, key: Key) -> tuple[Value, ...]:
+        return ()
+
+
+INPUT, NUMBER, MODE, PACKING = Input(), Number(), Mode(), Packing()
 
 
 class Step:

@@ -58,6 +58,8 @@ class Walk:
         """By `id`: segments that gradients must go on in, and the cotangents there."""
         self.courses: dict[int, Course] = {}
         """By `id` of a segment; only where hooks are possible."""
+        self.at: tuple[Any, ...] = ()
+        """The gradients at the operation that is being passed."""
         self.last: dict[int, int] = {}
         """By `id` of a leaf: the `id` of the segment that is the last to add to its gradient."""
 
@@ -272,6 +274,7 @@ class Walk:
                 outputs = call_node_hooks(node.before.values(), outputs, (), self.create)
                 gradients = dict(zip(gradients, outputs, strict=True))
             if packed is not None or (node is not None and node.after):
+                self.at = outputs
                 inputs = flow_through(segment, first, outputs, packed, self.create)
                 if node is not None:
                     flows = call_node_hooks(node.after.values(), tuple(g for _, g in inputs), (outputs,), self.create)

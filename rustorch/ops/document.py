@@ -28,6 +28,7 @@ from rustorch.ir.op import (
 from rustorch.ir.printer import to_text
 from rustorch.ir.types import DType, TensorType
 from rustorch.ops import (
+    barrier,
     constant,
     contraction,
     conversion,
@@ -48,7 +49,7 @@ from rustorch.ops.family import Array
 
 _MODULES: tuple[ModuleType, ...] = (
     elementwise, exponential, trigonometry, special, logic, conversion, reduction, movement, contraction, convolution, window, indexing,
-    constant, random, custom,
+    constant, random, custom, barrier,
 )  # fmt: skip
 
 

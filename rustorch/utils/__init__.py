@@ -1,0 +1,5 @@
+"""What does not belong to tensors: checkpoints."""
+
+from rustorch.utils import checkpoint
+
+__all__ = ["checkpoint"]
