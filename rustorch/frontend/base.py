@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
+from functools import cached_property
 from sys import getrefcount
 from typing import Any, Protocol
 
@@ -47,29 +48,29 @@ class Extra:
     it to its base. `views` are those that look into this tensor, `plain` the plain ones. `link` says what a view shares with its base.
     """
 
-    __slots__ = (
-        "version", "exposed", "shared", "base", "derive", "scatter", "views", "plain", "link", "hooks", "after", "node", "retains",
-        "name", "label",
-    )  # fmt: skip
+    version = 0
+    exposed = shared = retains = False
+    base: TensorBase | None = None
+    derive: Callable[[Any], Any] | None = None
+    scatter: Callable[[Any, Any], Any] | None = None
+    link = Link.VIEW
+    node: Any = None
+    """What is attached to the accumulation into a leaf (`Observers`)."""
+    name: str | None = None
+    label = ""
+    views: Sequence[weakref.ref[TensorBase]] = ()
+    plain: Sequence[weakref.ref[TensorBase]] = ()
+    # What most have no use for stays in the class: every recorded view makes two of these.
 
-    def __init__(self) -> None:
-        self.version = 0
-        self.exposed = False
-        self.shared = False
-        self.base: TensorBase | None = None
-        self.derive: Callable[[Any], Any] | None = None
-        self.scatter: Callable[[Any, Any], Any] | None = None
-        self.views: list[weakref.ref[TensorBase]] = []
-        self.plain: list[weakref.ref[TensorBase]] = []
-        self.link = Link.VIEW
-        self.hooks: dict[int, Callable[[Any], Any]] = {}
-        self.after: dict[int, Callable[[Any], Any]] = {}
+    @cached_property
+    def hooks(self) -> dict[int, Callable[[Any], Any]]:
+        """Hooks on the gradient of a leaf."""
+        return {}
+
+    @cached_property
+    def after(self) -> dict[int, Callable[[Any], Any]]:
         """Hooks that run after accumulation into a leaf."""
-        self.node: Any = None
-        """What is attached to the accumulation into a leaf (`Observers`)."""
-        self.retains = False
-        self.name: str | None = None
-        self.label = ""
+        return {}
 
 
 class TensorBase:

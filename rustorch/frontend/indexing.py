@@ -21,7 +21,7 @@ from rustorch.frontend.emission import (
     reshape,
     shape_of,
 )
-from rustorch.frontend.movement import broadcast_tensors, is_plain, plain_view, region, select
+from rustorch.frontend.movement import broadcast_tensors, cut, is_plain, plain_view
 from rustorch.frontend.movement import reshape as reshape_view
 from rustorch.frontend.operation import from_array
 from rustorch.frontend.reduction import where_op
@@ -159,10 +159,8 @@ def _tensor(entry: Any) -> Any:
 
 def getitem(x: Any, index: Any) -> Any:
     """`x[index]`."""
-    if type(index) is int:
-        if not x._type.shape:
-            raise DimensionError("invalid index of a 0-dim tensor. Use `tensor.item()` to convert a 0-dim tensor to a number")
-        return select_first(x, index)
+    if type(index) is int and not x._type.shape:
+        raise DimensionError("invalid index of a 0-dim tensor. Use `tensor.item()` to convert a 0-dim tensor to a number")
     known = _known_region(x._type.shape, index)
     if known is not None:
         return known_region(x, *known)
@@ -173,19 +171,9 @@ def getitem(x: Any, index: Any) -> Any:
     return index_op(view, tuple(tensors), tuple(axes)) if tensors else view
 
 
-def select_first(x: Any, index: int) -> Any:
-    """The slice at an index of the first dimension."""
-    size = x._type.shape[0]
-    if isinstance(size, Dim):
-        return basic(x, [index, *[slice(None)] * (len(x._type.shape) - 1)])
-    if not -size <= index < size:
-        raise DimensionError(f"index {index} is out of bounds for dimension 0 with size {size}")
-    return select(x, 0, index)
-
-
 Region = tuple[Any, Any, Any]
-"""What an index of Python ints, slices and None means for a shape: the index for numpy, the slices (None for all of the tensor), and
-the shape that the view gets in the end (None where the slices give it)."""
+"""What an index of Python ints, slices and None means for a shape: the index for numpy; first places, ends and steps (None for all of
+the tensor); and the shape that the view gets in the end (None where the places give it)."""
 
 _regions: dict[Any, Region] = {}
 _REGIONS = 4096
@@ -222,11 +210,11 @@ def basic(x: Any, entries: list[Any]) -> Any:
     return known_region(x, *region_of(x._type.shape, entries))
 
 
-def known_region(x: Any, index: Any, slices: Any, shape: Any) -> Any:
+def known_region(x: Any, index: Any, places: Any, shape: Any) -> Any:
     """The view of a region."""
     if is_plain(x):
         return plain_view(x, x._array[index])
-    view = x if slices is None else region(x, slices)
+    view = x if places is None else cut(x, places)
     return view if shape is None else reshape_view(view, shape)
 
 
@@ -256,8 +244,9 @@ def region_of(own: Any, entries: list[Any]) -> Region:
     index = tuple(e if e is None or isinstance(e, slice) else int(e) for e in entries)
     if all(s.start == 0 and s.stop == size and s.step == 1 for s, size in zip(slices, own, strict=True)):
         return index, None, tuple(shape)
-    cut = tuple((s.stop - s.start + (s.step - 1)) // s.step for s in slices)
-    return index, tuple(slices), None if cut == tuple(shape) else tuple(shape)
+    places = (tuple(s.start for s in slices), tuple(s.stop for s in slices), tuple(s.step for s in slices))
+    found = tuple((s.stop - s.start + (s.step - 1)) // s.step for s in slices)
+    return index, places, None if found == tuple(shape) else tuple(shape)
 
 
 def _bounds(e: slice, size: Size) -> tuple[Any, Any, int]:

@@ -7,6 +7,7 @@ recorded, and knows its base, so that writing to either is seen by the other (`s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from rustorch.frontend.emission import (
 from rustorch.frontend.emission import broadcast_to as repeated
 from rustorch.frontend.emission import reshape as reshaped
 from rustorch.frontend.state import local
-from rustorch.frontend.storage import into, link, note
+from rustorch.frontend.storage import into, link, noted
 from rustorch.ir.dims import Dim, Size, product
 from rustorch.ir.dtypes import bool_, i64
 from rustorch.ir.types import TensorType
@@ -221,7 +222,7 @@ def plain_view(x: TensorBase, array: Any) -> Any:
     extra.exposed = base.exposed
     base.shared = extra.shared = True
     extra.base = x
-    note(base.plain, view)
+    base.plain = noted(base.plain, view)
     return view
 
 
@@ -248,7 +249,12 @@ view = reshape
 def sizes_from(given: tuple[Any, ...]) -> tuple[Any, ...]:
     """Sizes that were given one by one or as one sequence: ints, or sizes without a value yet."""
     sizes = given[0] if len(given) == 1 and not isinstance(given[0], (int, np.integer, TensorBase, Dim)) else given
+    if _INT.issuperset(map(type, sizes)):
+        return tuple(sizes)
     return tuple(size if type(size) is int or type(size) is Dim else _index(size) for size in sizes)
+
+
+_INT = frozenset({int})
 
 
 def _index(size: Any) -> int:
@@ -261,12 +267,17 @@ def _index(size: Any) -> int:
 def permute(input: Any, *dims: Any) -> Any:
     """The dimensions in another order."""
     order = sizes_from(dims)
-    rank = len(input._type.shape)
-    whole = tuple(d % rank if -rank <= d < rank else d for d in order)
-    if is_plain(input) and sorted(whole) == list(range(rank)):
+    whole, back = _both_ways(order, len(input._type.shape))
+    if back is not None and is_plain(input):
         return plain_view(input, input._array.transpose(whole))
-    back = tuple(int(i) for i in np.argsort(whole)) if len(order) == rank else ()
     return viewed(input, permute_op, (order,), lambda base, value: permute_op(value, back))
+
+
+@lru_cache(maxsize=1024)
+def _both_ways(order: tuple[int, ...], rank: int) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """An order of dimensions, counted from the front, and the one that undoes it; None where it is no order."""
+    whole = tuple(d % rank if -rank <= d < rank else d for d in order)
+    return whole, tuple(map(whole.index, range(rank))) if sorted(whole) == list(range(rank)) else None
 
 
 def transpose(input: Any, dim0: int, dim1: int) -> Any:
@@ -370,7 +381,11 @@ def region(input: Any, slices: tuple[slice, ...]) -> Any:
     """The view of a region, given by slices of known positive steps, one a dimension."""
     if is_plain(input):
         return plain_view(input, input._array[slices])
-    args = (tuple([s.start for s in slices]), tuple([s.stop for s in slices]), tuple([s.step or 1 for s in slices]))
+    return cut(input, (tuple(s.start for s in slices), tuple(s.stop for s in slices), tuple(s.step or 1 for s in slices)))
+
+
+def cut(input: Any, args: tuple[Any, Any, Any]) -> Any:
+    """The view of a region, given by its first places, ends and steps; recorded."""
     return viewed(input, slice_op, args, lambda base, value: put_slice_op(base, value, *args))
 
 

@@ -390,7 +390,11 @@ def general_caller(op: Operation) -> Callable[..., Any]:
         try:
             for i in positions:
                 x = parts[i]
-                if x is not None:
+                if type(x) is tuple:
+                    parts[i] = tuple([each._number if each._segment is s else s.number(each) for each in x])
+                elif type(x) is float or type(x) is int:
+                    parts[i] = (type(x), x)
+                elif x is not None:
                     parts[i] = x._number if x._segment is s else s.number(x)
             if tagged:
                 parts += [_tag(parts[i]) for i in tagged]

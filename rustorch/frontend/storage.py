@@ -11,13 +11,13 @@ import functools
 import math
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from rustorch.errors import ArgumentError, DTypeError, GradError, ShapeError, compose
-from rustorch.frontend.base import Array, Link, TensorBase, concrete, looked_into
+from rustorch.frontend.base import Array, Extra, Link, TensorBase, concrete, looked_into
 from rustorch.frontend.emission import Builder, Value, convert, dtype_of, operation, reshape, shape_of
 from rustorch.frontend.operation import set_writer
 from rustorch.frontend.segment import LEAF, VARIABLE, Track
@@ -245,8 +245,8 @@ def follow_by_places(x: TensorBase) -> None:
         places = _places(memory, view._array)
         view._extra.derive = functools.partial(_taken, places)
         view._extra.scatter = functools.partial(_replaced, places)
-        extra.views.append(ref)
-    extra.plain.clear()
+        extra.views = [*extra.views, ref]
+    extra.plain = ()
 
 
 def _places(memory: Array, view: Array) -> Array:
@@ -390,21 +390,29 @@ def _derive_views(x: TensorBase) -> None:
             _derive_views(view)
 
 
-def link(
-    view: Any, base: TensorBase, derive: Callable[[Any], Any], scatter: Callable[[Any, Any], Any], kind: Link = Link.VIEW
-) -> Any:
+def link(view: Any, base: TensorBase, derive: Callable[[Any], Any], scatter: Callable[[Any, Any], Any], kind: Link = Link.VIEW) -> Any:
     """Make `view` a view of `base`; gives `view`."""
-    extra = view._more()
-    extra.base, extra.derive, extra.scatter, extra.link = base, derive, scatter, kind
-    note(base._more().views, view)
+    extra = view._extra = view._extra or Extra()
+    extra.base, extra.derive, extra.scatter = base, derive, scatter
+    if kind is not Link.VIEW:
+        extra.link = kind
+    more = base._extra
+    if more is None:
+        more = base._extra = Extra()
+    more.views = noted(more.views, view)
     return view
 
 
-def note(views: list[weakref.ref[TensorBase]], view: TensorBase) -> None:
-    """Add a view to a list of views, which forgets now and then those that are gone."""
-    if len(views) >= 8 and len(views) & (len(views) - 1) == 0:
-        views[:] = [ref for ref in views if ref() is not None]
-    views.append(weakref.ref(view))
+def noted(views: Sequence[weakref.ref[TensorBase]], view: TensorBase) -> Sequence[weakref.ref[TensorBase]]:
+    """Views with another one; now and then those that are gone are left out."""
+    if not views:
+        return (weakref.ref(view),)
+    found = list(views) if type(views) is tuple else views
+    assert isinstance(found, list)
+    if len(found) >= 8 and len(found) & (len(found) - 1) == 0:
+        found[:] = [ref for ref in found if ref() is not None]
+    found.append(weakref.ref(view))
+    return found
 
 
 __all__ = ["VARIABLE", "become_leaf", "check_writable", "into", "is_leaf", "link", "rebind", "store", "title", "tracked", "write"]
