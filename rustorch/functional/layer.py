@@ -137,7 +137,7 @@ def _channels(x: Value) -> tuple[int, tuple[int, ...]]:
     return 1, tuple(a for a in range(rank) if a != 1)
 
 
-def _by_channel(b: Builder, v: Value, x: Value) -> Value:
+def by_channel(b: Builder, v: Value, x: Value) -> Value:
     """A vector of the channels, as large as x."""
     if shape_of(v) != (shape_of(x)[1],):
         raise ShapeError(f"running_mean should contain {shape_of(x)[1]} elements not {product(shape_of(v))}")
@@ -154,11 +154,11 @@ def _batch_norm(
     if mean is None or variance is None:
         x = standardized(b, input, axes, eps)[0]
     else:
-        x = b.mul(b.sub(input, _by_channel(b, mean, input)), _by_channel(b, b.rsqrt(b.add(variance, eps)), input))
+        x = b.mul(b.sub(input, by_channel(b, mean, input)), by_channel(b, b.rsqrt(b.add(variance, eps)), input))
     if weight is not None:
-        x = b.mul(x, _by_channel(b, weight, input))
+        x = b.mul(x, by_channel(b, weight, input))
     if bias is not None:
-        x = b.add(x, _by_channel(b, bias, input))
+        x = b.add(x, by_channel(b, bias, input))
     return x
 
 

@@ -218,7 +218,7 @@ class BatchNorm1d(Module):
         if self.training and self.track_running_stats:
             self.num_batches_tracked.add_(1)
             if share is None:
-                share = 1.0 / self.num_batches_tracked
+                share = 1.0 / self.num_batches_tracked.to(rustorch.float64)
         own, seen = self._parameters, self._buffers
         batch = self.training or seen["running_mean"] is None
         return functional.batch_norm(

@@ -216,3 +216,103 @@ def test_pooling_refuses_as_pytorch_does(call: Function) -> None:
         raised.append(caught.value)
     assert isinstance(raised[1], type(raised[0]))
     assert str(raised[1]).splitlines()[0] == str(raised[0]).splitlines()[0]
+
+
+# --- Normalisation and dropout ----------------------------------------------------------------------------------------
+
+
+def test_group_norm() -> None:
+    draw = rng().standard_normal
+    ours, theirs = functions("group_norm")
+    for shape, groups in (((2, 6, 4, 3), 3), ((2, 6, 5), 1), ((3, 6), 2), ((2, 6, 2, 3, 2), 6)):
+        same(lambda x, w, b, g=groups: ours(x, g, w, b), lambda x, w, b, g=groups: theirs(x, g, w, b), draw(shape), draw(6), draw(6))
+        same(lambda x, g=groups: ours(x, g), lambda x, g=groups: theirs(x, g), draw(shape))
+
+
+def test_instance_norm() -> None:
+    draw = rng().standard_normal
+    ours, theirs = functions("instance_norm")
+    for shape in ((2, 6, 5), (2, 6, 4, 3), (2, 6, 2, 3, 2)):
+        same(lambda x, w, b: ours(x, None, None, w, b), lambda x, w, b: theirs(x, None, None, w, b), draw(shape), draw(6), draw(6))
+        mean, variance = draw(6), draw(6) ** 2 + 1
+
+        def fixed(f: Function, library: Any, mean: Any = mean, variance: Any = variance) -> Function:
+            return lambda x: f(x, library.tensor(mean), library.tensor(variance), use_input_stats=False)
+
+        same(fixed(ours, rustorch), fixed(theirs, torch), draw(shape))
+
+
+def test_local_response_norm() -> None:
+    ours, theirs = functions("local_response_norm")
+    for shape in ((2, 7, 5), (2, 7, 4, 3), (2, 7, 2, 3, 2)):
+        for size in (1, 2, 5):
+            same(lambda x, n=size: ours(x, n, 0.3, 0.6, 2.0), lambda x, n=size: theirs(x, n, 0.3, 0.6, 2.0), rng().standard_normal(shape))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "given", "shape"),
+    [
+        ("BatchNorm1d", (4,), {}, (5, 4)), ("BatchNorm1d", (4,), {"momentum": None}, (5, 4, 3)), ("BatchNorm2d", (4,), {}, (5, 4, 3, 2)),
+        ("BatchNorm2d", (4, 1e-3, 0.3, False), {}, (5, 4, 3, 2)), ("BatchNorm3d", (4,), {"track_running_stats": False}, (5, 4, 3, 2, 2)),
+        ("LayerNorm", ((3, 2),), {}, (5, 4, 3, 2)), ("LayerNorm", (2,), {"bias": False}, (5, 2)), ("RMSNorm", (2,), {}, (5, 2)),
+        ("GroupNorm", (2, 4), {}, (5, 4, 3)), ("GroupNorm", (2, 4), {"affine": False}, (5, 4)),
+        ("InstanceNorm1d", (4,), {"affine": True, "track_running_stats": True}, (5, 4, 3)), ("InstanceNorm2d", (4,), {}, (4, 3, 2)),
+        ("InstanceNorm3d", (4,), {"track_running_stats": True, "momentum": 0.4}, (5, 4, 3, 2, 2)),
+        ("LocalResponseNorm", (3,), {}, (5, 4, 3)),
+    ],
+)  # fmt: skip
+def test_normalising_layers(name: str, arguments: tuple[Any, ...], given: dict[str, Any], shape: tuple[int, ...]) -> None:
+    """Three training steps, then one in evaluation: results, gradients and state stay equal, and layers print alike."""
+    stateful = name != "LocalResponseNorm"
+    ours = getattr(rustorch.nn, name)(*arguments, **given, **({"dtype": rustorch.float64} if stateful else {}))
+    theirs = getattr(torch.nn, name)(*arguments, **given, **({"dtype": torch.float64} if stateful else {}))
+    for step in range(4):
+        if step == 3:
+            ours.eval(), theirs.eval()
+        same(ours, theirs, rng(step).standard_normal(shape) * 2 + 1)
+        mine, other = ours.state_dict(), theirs.state_dict()
+        assert list(mine) == list(other)
+        for key, value in mine.items():
+            np.testing.assert_allclose(value.detach().numpy(), other[key].detach().numpy(), rtol=1e-12, atol=1e-12)
+    if name not in ("LayerNorm", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d"):  # whose newest versions also print their bias
+        assert repr(ours) == repr(theirs)
+
+
+@pytest.mark.parametrize("name", ["dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"])
+def test_dropout(name: str) -> None:
+    """Numbers are random: the same values occur, as often, and whole channels go where they should."""
+    ours, theirs = functions(name)
+    shape = (400, 5, 3, 2, 2)[: {"dropout1d": 3, "dropout2d": 4}.get(name, 5)]
+    found = np.asarray(ours(rustorch.ones(*shape), 0.3, True).numpy())
+    expected = theirs(torch.ones(*shape), 0.3, True).numpy()
+    np.testing.assert_allclose(np.unique(found.round(5)), np.unique(expected.round(5)), rtol=1e-5)
+    assert abs(found.mean() - expected.mean()) < 0.15
+    whole = found.reshape(400, 5, -1)
+    assert ((whole == whole[..., :1]).all() or name == "alpha_dropout") and not (whole == whole[:, :1]).all()
+    off = np.asarray(ours(rustorch.ones(*shape), 1.0, True).numpy())
+    np.testing.assert_allclose(off, theirs(torch.ones(*shape), 1.0, True).numpy())
+    assert ours(rustorch.ones(*shape), 0.3, False).numpy().min() == 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda lib, F, x: F.group_norm(x, 4), lambda lib, F, x: F.group_norm(x, 2, lib.ones(3)),
+        lambda lib, F, x: F.group_norm(lib.ones(3), 1),
+        lambda lib, F, x: F.group_norm(lib.ones(1, 2), 2), lambda lib, F, x: F.instance_norm(lib.ones(2, 3, 1)),
+        lambda lib, F, x: F.instance_norm(x, use_input_stats=False), lambda lib, F, x: lib.nn.InstanceNorm2d(5, affine=True)(x),
+        lambda lib, F, x: lib.nn.InstanceNorm2d(6)(x[0, 0]), lambda lib, F, x: F.dropout2d(x, 1.5),
+        lambda lib, F, x: F.alpha_dropout(x, -1),
+        lambda lib, F, x: lib.nn.GroupNorm(3, 4), lambda lib, F, x: lib.nn.BatchNorm3d(3)(x), lambda lib, F, x: lib.nn.Dropout2d(2.0),
+    ],
+)  # fmt: skip
+def test_normalisation_refuses_as_pytorch_does(call: Function) -> None:
+    """The same exception (a subclass of it) and first sentence."""
+    raised = []
+    for library in (torch, rustorch):
+        with pytest.raises(Exception) as caught:
+            call(library, library.nn.functional, library.ones(2, 6, 4, 4))
+        raised.append(caught.value)
+    assert isinstance(raised[1], type(raised[0]))
+    theirs = str(raised[0]).splitlines()[0].replace("torch.Size([2, 3, 1])", "[2, 3, 1]")
+    assert str(raised[1]).splitlines()[0] == theirs
