@@ -97,8 +97,9 @@ class TensorBase:
 
     def _elements(self) -> Array:
         """The elements, computed now if they were only recorded: every observation point comes through here."""
+        segment = self._segment  # before the array: it is let go when the array is there, perhaps by another thread
         if self._array is None:
-            self._segment.settle(self)
+            segment.settle(self)
         array = self._array
         assert array is not None
         return array

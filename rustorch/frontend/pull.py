@@ -187,7 +187,7 @@ def _closed_backward(
 ) -> Closed:
     """The backward graph of a closed program as an operation on the program's inputs, the residuals that it has kept, and the
     cotangents. What it has to compute anew is kept from the next run on."""
-    building = segment.building()
+    building = segment.replayed()
     b = building.b
     inputs, forward = list(b.inputs), len(b.nodes)
     residuals = [b.nodes[node].results[i] for node, i in kept]

@@ -32,7 +32,7 @@ from rustorch.errors import UserError
 from rustorch.frontend.base import GIL, Array, TensorBase, concrete, looked_into
 from rustorch.frontend.explain import note, note_closed, note_new_edge
 from rustorch.frontend.history import history_of
-from rustorch.frontend.segment import GONE, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type
+from rustorch.frontend.segment import GONE, Building, Key, Origin, Primitive, Scalar, Segment, carrier, located, tensor_type
 from rustorch.frontend.sight import Recorded
 from rustorch.frontend.state import defaults, local, set_first_segment
 from rustorch.frontend.trie import INPUT, MODE, NUMBER, PACKING, Place, Step, trie
@@ -117,12 +117,19 @@ class Recorder(Segment):
             array = array.copy()  # what is recorded is the tensor of now, whatever numpy writes later
         self.follow(INPUT, (INPUT, x._type, x._requires_grad))
         number = self.take_input(x, array)
+        elsewhere = x._segment  # open in another thread
         if x._requires_grad:
-            self.sources[number] = (x, x._origin)
-        if GIL:
+            self.sources[number] = (x, x._origin if elsewhere is None else elsewhere.origin_of(x))
+        if GIL and elsewhere is None:
             x._number = number
             x._segment = self
         return number
+
+    def origin_of(self, x: TensorBase) -> Origin | None:
+        """Where the history of a tensor ends that this segment has not closed over yet."""
+        number = x._number
+        computed = number not in self.sources and number < len(self.values) and self.values[number] is x
+        return (self, number) if computed else x._origin
 
     def take_input(self, x: TensorBase | None, array: Array) -> int:
         """The next number, for an input."""
@@ -235,6 +242,10 @@ class Recorder(Segment):
             building = self._building = replay(self.at)
         return building
 
+    def replayed(self) -> Building:
+        """The graph of the program so far, in a building of its own: the segment's grows where another thread has it open."""
+        return replay(self.at)
+
     # --- observation --------------------------------------------------------------------------------------------------
 
     def settle(self, tensor: TensorBase) -> None:
@@ -257,6 +268,8 @@ class Recorder(Segment):
         history = []
         for number in live:
             t = self.values[number]
+            if t is GONE:  # another thread has written to it
+                continue
             if t._requires_grad and number not in self.sources:
                 t._origin = (self, number)
                 history.append(number)
@@ -346,13 +359,13 @@ class Recorder(Segment):
         with self._lock:
             values = self.values
             live = held(values)
-            waiting = tuple([n for n in live if values[n]._array is None])
+            waiting = tuple([n for n in live if (t := values[n]) is not GONE and t._array is None and t._segment is self])
             if waiting:
                 numbers, kept, program = self.program(self.at, waiting)
                 results = program.run(self.arrays)
                 for number, array in zip(numbers, results, strict=False):
                     t = values[number]
-                    if t is not GONE and t._array is None:
+                    if t is not GONE and t._array is None and t._segment is self:
                         t._array = array
                 if kept:
                     self.residuals |= zip(kept, results[len(numbers) :], strict=True)

@@ -307,6 +307,8 @@ class Segment:
 
     def move(self, x: TensorBase, to: TensorBase) -> None:
         """Let `x` stand for the value of `to`, which was recorded here and is not needed any more."""
+        if self.writes_memory and x._segment is not None and x._segment is not self:
+            x._segment.forget(x)  # open in another thread (a trace gives tensors back as they were)
         self.forget(x)
         x._array, x._segment, x._number = None, self, to._number
         x._type, x._requires_grad, x._origin = to._type, to._requires_grad, None

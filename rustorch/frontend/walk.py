@@ -7,6 +7,7 @@ the gradient in later pulls. Between stops nothing is kept but recorded operatio
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -350,13 +351,18 @@ def add_to_grad(x: TensorBase, gradient: Any) -> None:
 
 def accumulate(x: TensorBase, gradient: Any, create: bool) -> None:
     """Add a gradient to `.grad`: to the same tensor, unless the sum is to be differentiable."""
-    local.segment.about_to_read_grad(x)
-    if x._grad is None or create:
-        add_to_grad(x, gradient)
-    else:
-        before = local.grad
-        set_mode(False)
-        try:
-            rebind(x._grad, _plus(x._grad, gradient))
-        finally:
-            set_mode(before)
+    with _accumulating:
+        local.segment.about_to_read_grad(x)
+        if x._grad is None or create:
+            add_to_grad(x, gradient)
+        else:
+            before = local.grad
+            set_mode(False)
+            try:
+                rebind(x._grad, _plus(x._grad, gradient))
+            finally:
+                set_mode(before)
+
+
+_accumulating = threading.RLock()
+"""Held while a `.grad` is read and written: threads may share leaves."""

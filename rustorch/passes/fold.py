@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from rustorch.errors import UserError
 from rustorch.ir.builder import Builder
 from rustorch.ir.graph import Graph, Node, Payload, Value
 from rustorch.ir.op import Trait
@@ -48,7 +49,10 @@ def _fold(b: Builder, node: Node) -> Value | None:
     if not all(_is_small(v.type) for v in (*node.operands, *node.results)):
         return None
     arrays = [_array(n.attrs["value"], v.type) for n, v in zip(constants, node.operands, strict=True) if n is not None]
-    return b.const(_computed(node, arrays), type_)
+    try:
+        return b.const(_computed(node, arrays), type_)
+    except UserError:  # an index out of range: the program says so, with the user's line, when it runs
+        return None
 
 
 def _computed(node: Node, arrays: list[Array]) -> Array:

@@ -305,6 +305,27 @@ def test_c2_26_threads(door: Door) -> None:
     assert x.grad.tolist() == [16.0]
 
 
+def test_c2_26_threads_record_on_what_another_thread_has_open() -> None:
+    x, count, rounds = leaf(2.0), 4, 25
+    shared = x * 3  # recorded here, and not computed yet
+    errors: list[BaseException] = []
+
+    def work(scale: float) -> None:
+        try:
+            for _ in range(rounds):
+                (shared * shared * scale).sum().backward(retain_graph=True)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(float(k),)) for k in range(count)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert errors == []
+    assert x.grad.tolist() == [rounds * 18.0 * 2.0 * sum(range(count))]
+
+
 def test_c2_27_errors_leave_everything_usable(door: Door) -> None:
     x = leaf(1.0, 2.0)
     broken = [True]
