@@ -69,6 +69,7 @@ from rustorch.ir.dtypes import i32 as int
 from rustorch.ir.dtypes import i32 as int32
 from rustorch.ir.dtypes import i64 as int64
 from rustorch.ir.dtypes import i64 as long
+from rustorch.runtime.threads import get_num_threads, set_num_threads
 from rustorch.version import VERSION as __version__
 
 # isort: split
@@ -103,11 +104,13 @@ __all__ = [
     "__version__", "Adagrad", "Adam", "AdamW", "aot", "arange", "as_tensor", "autograd", "BatchNorm1d", "BatchNorm2d", "BCELoss",
     "BCEWithLogitsLoss", "bernoulli", "bool", "changed", "Conv2d", "CrossEntropyLoss", "debug", "default_generator", "device", "double",
     "Dropout", "dtype", "Embedding", "empty", "empty_like", "enable_grad", "explain", "eye", "f32", "f64", "finfo", "Flatten", "float",
-    "float32", "float64", "from_numpy", "full", "full_like", "func", "functional", "Generator", "get_default_dtype", "get_rng_state",
+    "float32", "float64", "from_numpy", "full", "full_like", "func", "functional", "Generator", "get_default_dtype",
+    "get_num_threads", "get_rng_state",
     "grad", "hessian", "i32", "i64", "iinfo", "initial_seed", "inspect", "int", "int32", "int64", "is_grad_enabled", "jacfwd", "jacrev",
     "jit", "jvp", "L1Loss", "LayerNorm", "Linear", "linspace", "logspace", "long", "manual_seed", "Module", "MSELoss", "NLLLoss", "nn",
     "no_grad", "normal", "ones", "ones_like", "optim", "Parameter", "promote_types", "rand", "rand_like", "randint", "randn", "randn_like",
-    "randperm", "ReLU", "result_type", "RMSprop", "seed", "Sequential", "set_default_dtype", "set_grad_enabled", "set_rng_state", "SGD",
+    "randperm", "ReLU", "result_type", "RMSprop", "seed", "Sequential", "set_default_dtype", "set_grad_enabled",
+    "set_num_threads", "set_rng_state", "SGD",
     "Size", "sync", "Tensor", "tensor", "testing", "utils", "value_and_grad", "Variable", "vjp", "vmap", "watch", "zeros",
     "zeros_like",
 ]  # fmt: skip
