@@ -15,23 +15,15 @@ import numpy as np
 from rustorch.errors import ArgumentError, GradError, ShapeError, compose
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.course import Spot
-from rustorch.frontend.emission import Builder, Value, operation
 from rustorch.frontend.flow import Flow, Kind, flow_of, recall
 from rustorch.frontend.hooks import Called
 from rustorch.frontend.operation import Operation
 from rustorch.frontend.pull import refuse_freed
 from rustorch.frontend.segment import carrier, set_packer
 from rustorch.frontend.state import defaults, local
-from rustorch.frontend.storage import is_leaf
+from rustorch.frontend.storage import is_leaf, rewritten
 from rustorch.ir.dtypes import from_numpy
 from rustorch.ir.types import TensorType
-
-
-@operation
-def graft(b: Builder, x: Value, source: Value) -> Value:
-    """A value in the place of another, whose derivative goes on."""
-    found: Value = b.graft(x, source)
-    return found
 
 
 class Packed:
@@ -64,7 +56,7 @@ class Packed:
                 now = local.segment
                 value = now.number_of(x)
                 if create:
-                    (x,) = now.record_key(graft.operation, (graft.operation, value, number))
+                    (x,) = now.record_key(rewritten.operation, (rewritten.operation, value, number))
                 number = now.number_of(x)
             found.append(number)
         return found

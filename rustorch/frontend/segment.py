@@ -313,6 +313,8 @@ class Segment:
         x._array, x._segment, x._number = None, self, to._number
         x._type, x._requires_grad, x._origin = to._type, to._requires_grad, None
         self.values[to._number] = x
+        if x._extra is not None and x._extra.retains:
+            self.retained[to._number] = weakref.ref(x)
 
 
 GONE = object()

@@ -366,6 +366,8 @@ def take(x: TensorBase, value: TensorBase) -> None:
             segment.forget(x)
             x._array = array.copy() if looked_into(value) else array
             x._segment, x._type, x._requires_grad, x._origin = None, value._type, value._requires_grad, value._origin
+            if x._origin is not None and x._extra is not None and x._extra.retains:
+                x._origin[0].retained[x._origin[1]] = weakref.ref(x)
             return
         value = same(value)
         if value._array is not None:  # running op by op

@@ -1,4 +1,4 @@
-"""Values that stand for themselves, where algebra must not see through: a barrier in time, and a derivative from elsewhere.
+"""A value that stands for itself, where algebra must not see through: a barrier in time.
 
     func @f(%x: f32[4], %y: f32[4]) -> f32[4] {
       %0 = barrier %x, %y : f32[4]
@@ -17,7 +17,7 @@ from rustorch.ir.dtypes import DTYPES, f64
 from rustorch.ir.graph import Value
 from rustorch.ir.op import REGISTRY, Internal, Nest, OpDef, Refusal, Rules, Sample, Trait
 from rustorch.ir.types import DType, TensorType, Type
-from rustorch.ops.family import Domain, batch_size, elementwise, with_batch
+from rustorch.ops.family import Domain, batch_size, with_batch
 
 
 def _draw(*shapes: tuple[int, ...], dtype: DType = f64) -> Any:
@@ -63,20 +63,3 @@ barrier = REGISTRY.register(
         errors=(Refusal((), {}, ArgumentError, "takes a tensor"),),
     )
 )
-
-graft = elementwise(
-    "graft",
-    "x, with the derivative of `source`: x stands where `source` was, and gradients go on as they would from there.",
-    operands=2,
-    reference=lambda x, source: x,
-    derivative=Rules(
-        lambda b, operands, tangents, results, attrs: [tangents[1]],
-        lambda b, cotangents, operands, results, attrs: [None, cotangents[0]],
-    ),
-    public=Internal("values that saved-tensor hooks unpacked"),
-    expand=lambda b, x, source: x,
-    cost=0,
-    smooth=False,
-)
-
-__all__ = ["barrier", "graft"]
