@@ -74,7 +74,7 @@ from rustorch.version import VERSION as __version__
 
 # isort: split
 # What follows is written with the names above, like any user's program.
-from rustorch import aot, autograd, debug, func, functional, nn, optim, testing, utils
+from rustorch import aot, autograd, debug, func, functional, nn, optim, special, testing, utils
 from rustorch.nn import (
     AvgPool2d,
     BatchNorm1d,
@@ -109,9 +109,9 @@ __all__ = [
     "grad", "hessian", "i32", "i64", "iinfo", "initial_seed", "inspect", "int", "int32", "int64", "is_grad_enabled", "jacfwd", "jacrev",
     "jit", "jvp", "L1Loss", "LayerNorm", "Linear", "linspace", "logspace", "long", "manual_seed", "Module", "MSELoss", "NLLLoss", "nn",
     "no_grad", "normal", "ones", "ones_like", "optim", "Parameter", "promote_types", "rand", "rand_like", "randint", "randn", "randn_like",
-    "randperm", "ReLU", "result_type", "RMSprop", "seed", "Sequential", "set_default_dtype", "set_grad_enabled",
-    "set_num_threads", "set_rng_state", "SGD",
-    "Size", "sync", "Tensor", "tensor", "testing", "utils", "value_and_grad", "Variable", "vjp", "vmap", "watch", "zeros",
+    "randperm", "ReLU", "result_type", "RMSprop", "seed", "Sequential", "set_default_dtype", "set_grad_enabled", "set_num_threads",
+    "set_rng_state", "SGD", "Size", "special", "sync", "Tensor", "tensor", "testing", "utils", "value_and_grad", "Variable", "vjp", "vmap",
+    "watch", "zeros",
     "zeros_like",
 ]  # fmt: skip
 __all__.extend(_functions.__all__)

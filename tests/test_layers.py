@@ -23,7 +23,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "rustorch"
 OPEN = {"errors", "config", "version"}
-DOORS = {"autograd", "func", "debug", "linalg", "testing", "functional", "nn", "optim", "utils"}
+DOORS = {"autograd", "debug", "func", "functional", "linalg", "nn", "optim", "special", "testing", "utils"}
 PUBLIC = {"rustorch"} | DOORS
 
 
@@ -68,6 +68,7 @@ ROOMS = {
     "autograd": row("rustorch functional frontend autodiff", "numpy"),
     "func": row("rustorch functional frontend autodiff", "numpy"),
     "debug": row("frontend"),
+    "special": row("rustorch functional frontend", "numpy"),
     "linalg": row("rustorch functional frontend autodiff", "numpy"),
     "utils": row("rustorch functional frontend autodiff autograd", "numpy"),
     "testing": row("rustorch functional frontend autodiff autograd func", "numpy"),

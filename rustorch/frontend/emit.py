@@ -25,6 +25,7 @@
 """
 
 from rustorch.frontend.advance import Advance
+from rustorch.frontend.contraction import bilinear
 from rustorch.frontend.emission import (
     Builder,
     DType,
@@ -68,7 +69,7 @@ logsumexp = logsumexp_op.emit
 __all__ = [
     "Builder", "DType", "Operand", "Scalar", "Shape", "Size", "Tensor", "TensorType", "Value",
     "Advance", "as_float", "average", "axes_of", "axis_of", "bernoulli_mask", "broadcast", "broadcast_shapes", "broadcast_to", "changed",
-    "convert", "count",
+    "bilinear", "convert", "count",
     "default_dtype", "dtype_of", "index", "keep", "logsumexp", "matmul", "operation", "promote", "random_key", "rebind", "reduce",
     "reshape", "result_type", "shape_of", "together", "uniform", "variance", "watch",
 ]  # fmt: skip

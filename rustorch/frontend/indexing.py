@@ -241,7 +241,7 @@ def region_of(own: Any, entries: list[Any]) -> Region:
                 raise DimensionError(f"index {place} is out of bounds for dimension {axis} with size {size}")
             slices.append(slice(place % size, place % size + 1, 1))
         axis += 1
-    index = tuple(e if e is None or isinstance(e, slice) else int(e) for e in entries)
+    index = (*(e if e is None or isinstance(e, slice) else int(e) for e in entries), ...)  # with `...` numpy gives arrays, not numbers
     if all(s.start == 0 and s.stop == size and s.step == 1 for s, size in zip(slices, own, strict=True)):
         return index, None, tuple(shape)
     places = (tuple(s.start for s in slices), tuple(s.stop for s in slices), tuple(s.step for s in slices))

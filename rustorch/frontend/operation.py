@@ -53,17 +53,16 @@ class Operation(Primitive):
 
     def __init__(self, name: str, emit: Emit, *, blocks: bool = False, plural: bool = False) -> None:
         self.name, self.emit, self.blocks, self.plural = name, emit, blocks, plural
-        parameters = _parameters(emit)
-        shown = [p.replace(annotation=inspect.Parameter.empty) for p in parameters]
-        self.signature = inspect.Signature(shown, __validate_parameters__=False)
-        kinds = [_kind(p) for p in parameters]
+        parameters, annotations = _parameters(emit)
+        self.signature = inspect.Signature(parameters, __validate_parameters__=False)
+        kinds = [_kind(annotation) for annotation in annotations]
         self.width = len(parameters)
         self.named = tuple(p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY)
         self.positions = tuple(i + 1 for i, kind in enumerate(kinds) if kind != "static")
         self.numeric = tuple(i + 1 for i, kind in enumerate(kinds) if kind == "operand")
         self.sequences = tuple(i + 1 for i, kind in enumerate(kinds) if kind == "sequence")
-        self.optional = tuple(i + 1 for i, p in enumerate(parameters) if p.default is None or "None" in str(p.annotation))
-        self.tagged = tuple(i + 1 for i, p in enumerate(parameters) if kinds[i] == "static" and _may_be_float(p))
+        self.optional = tuple(i + 1 for i, p in enumerate(parameters) if p.default is None or "None" in annotations[i])
+        self.tagged = tuple(i + 1 for i, kind in enumerate(kinds) if kind == "static" and _may_be_float(annotations[i]))
         self.defaults = tuple(p.default for p in parameters)
         self.result_class: Callable[..., Any] | None = None
 
@@ -169,25 +168,28 @@ class Operation(Primitive):
         return tuple(take(*part[:2]) if i in self.numeric and type(part) is tuple else part for i, part in enumerate(key))
 
 
-def _parameters(emit: Emit) -> list[inspect.Parameter]:
-    """The parameters after the builder. Read off the code: `inspect.signature` takes a tenth of a millisecond each, at import."""
+def _parameters(emit: Emit) -> tuple[list[inspect.Parameter], list[str]]:
+    """The parameters after the builder, and their annotations.
+
+    Read off the code: `inspect.signature` takes a tenth of a millisecond each, at import.
+    """
     code = getattr(emit, "__code__", None)
     if code is None or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS) or "__signature__" in emit.__dict__:
-        return list(inspect.signature(emit).parameters.values())[1:]
+        found = list(inspect.signature(emit).parameters.values())[1:]
+        return [p.replace(annotation=inspect.Parameter.empty) for p in found], [str(p.annotation) for p in found]
     count = code.co_argcount
     names = code.co_varnames[: count + code.co_kwonlyargcount]
     defaults = emit.__defaults__ or ()
     given = dict(zip(names[count - len(defaults) : count], defaults, strict=True)) | (emit.__kwdefaults__ or {})
     kinds = [inspect.Parameter.POSITIONAL_OR_KEYWORD] * count + [inspect.Parameter.KEYWORD_ONLY] * code.co_kwonlyargcount
     empty = inspect.Parameter.empty
-    return [
-        inspect.Parameter(name, kind, default=given.get(name, empty), annotation=emit.__annotations__.get(name, empty))
-        for name, kind in zip(names[1:], kinds[1:], strict=True)
+    shown = [
+        inspect.Parameter(name, kind, default=given.get(name, empty)) for name, kind in zip(names[1:], kinds[1:], strict=True)
     ]
+    return shown, [str(emit.__annotations__.get(name, "")) for name in names[1:]]
 
 
-def _kind(parameter: inspect.Parameter) -> str:
-    annotation = str(parameter.annotation)
+def _kind(annotation: str) -> str:
     if "Operand" in annotation or "Scalar" in annotation:
         return "operand"
     if "Value" not in annotation:
@@ -195,8 +197,8 @@ def _kind(parameter: inspect.Parameter) -> str:
     return "sequence" if "Sequence" in annotation else "value"
 
 
-def _may_be_float(parameter: inspect.Parameter) -> bool:
-    return any(word in str(parameter.annotation) for word in ("float", "Any", "object"))
+def _may_be_float(annotation: str) -> bool:
+    return any(word in annotation for word in ("float", "Any", "object"))
 
 
 def _tag(x: Any) -> Any:

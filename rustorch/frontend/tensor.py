@@ -333,6 +333,16 @@ class Tensor(Differentiable, Methods):
         """Matrices transposed."""
         return movement.transpose(self, -2, -1)
 
+    mH = mT
+    """As `mT`: real numbers are their own conjugates."""
+
+    @property
+    def H(self) -> Any:
+        """A matrix transposed (and conjugated, were it complex)."""
+        if self.ndim not in (0, 2):
+            raise ShapeError(f"tensor.H is only supported on matrices (2-D tensors). Got {self.ndim}-D tensor.")
+        return movement.transpose(self, 0, 1) if self.ndim else self
+
     def view(self, *shape: Any) -> Any:
         """The same elements in another shape."""
         return movement.reshape(self, *shape)
