@@ -244,6 +244,9 @@ class _Sweep:
         if self.on_cotangent is not None and (self.watched is None or value in self.watched):
             given = self.value(cotangent, value)
             answer = self.on_cotangent(value, given)
+            if answer is None:
+                del self.found[value]  # as if no path led on from here
+                return None
             if answer is not given:
                 cotangent = self.found[value] = answer
         return cotangent

@@ -63,6 +63,7 @@ _NAMES: dict[str, str | Choice] = {
     "prelu": "PreluKernelBackward0",
     "dropout": "MulBackward0",
     "normalize": "DivBackward0",
+    "through": "BackwardHookFunctionBackward",
     "backward": "GradBackward0",
 }
 """By the operation's name: PyTorch's, or how to choose it by the arguments and the operands' types. All others follow the rule."""

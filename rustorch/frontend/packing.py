@@ -115,7 +115,8 @@ def pack_saved(segment: Any, op: Any, key: tuple[Any, ...], args: Sequence[Any],
         if not isinstance(x, TensorBase):
             continue  # a number: it stays where it is
         if not is_leaf(x):
-            x = x.detach()
+            made: Any = x
+            x = made.detach()
         version = x._version
         with Called(False):
             entries[what, i] = pack(x)

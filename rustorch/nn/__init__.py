@@ -36,6 +36,13 @@ from rustorch.nn.dropout import (
     Dropout3d,
     FeatureAlphaDropout,
 )
+from rustorch.nn.hooks import (
+    register_module_backward_hook,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_full_backward_hook,
+    register_module_full_backward_pre_hook,
+)
 from rustorch.nn.layers import (
     BatchNorm1d,
     BatchNorm2d,
@@ -103,5 +110,7 @@ __all__ = [
     "LPPool1d", "LPPool2d", "LPPool3d", "LayerNorm", "LeakyReLU", "Linear", "LocalResponseNorm", "LogSigmoid", "LogSoftmax", "MSELoss",
     "MaxPool1d", "MaxPool2d", "MaxPool3d", "MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "Mish", "Module", "ModuleDict", "ModuleList",
     "NLLLoss", "PReLU", "Parameter", "ParameterList", "RMSNorm", "ReLU", "ReLU6", "SELU", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss",
-    "Softmax", "Softmin", "Softplus", "Softsign", "Tanh", "Unflatten", "Unfold", "functional", "init", "utils",
+    "Softmax", "Softmin", "Softplus", "Softsign", "Tanh", "Unflatten", "Unfold", "functional", "init", "register_module_backward_hook",
+    "register_module_forward_hook", "register_module_forward_pre_hook", "register_module_full_backward_hook",
+    "register_module_full_backward_pre_hook", "utils",
 ]  # fmt: skip

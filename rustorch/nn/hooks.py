@@ -1,48 +1,25 @@
 """Hooks of modules: functions that see, and may replace, what goes in and out of `forward`, and the gradients of both.
 
-A backward hook is made of hooks on tensors: the module's inputs and outputs are passed through an identity each, whose gradients
-are the module's own, whatever else uses the tensors.
+A backward hook is a hook on nodes of the graph: the module's inputs pass through one node, its outputs through another. So the hook
+sees the module's own gradients, whatever else uses the tensors, and can replace all of them.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import count
 from typing import Any
 
-from rustorch import Tensor
-from rustorch.errors import ArgumentError, Unsupported
+from rustorch import Tensor, changed, zeros_like
+from rustorch.autograd import RemovableHandle
+from rustorch.autograd.graph import through
+from rustorch.errors import ArgumentError, ShapeError
 
 Hook = Callable[..., Any]
-_ids = count()
-
-
-class RemovableHandle:
-    """Takes a hook away again: by `remove()`, or at the end of a `with` block."""
-
-    def __init__(self, hooks: dict[int, Any], hook: Any, changed: Callable[[], None], first: bool = False) -> None:
-        self.id, self._hooks, self._changed = next(_ids), hooks, changed
-        others = dict(hooks) if first else {}
-        if first:
-            hooks.clear()
-        hooks[self.id] = hook
-        hooks.update(others)
-
-    def remove(self) -> None:
-        """Take the hook away; a second call does nothing."""
-        if self._hooks.pop(self.id, None) is not None:
-            self._changed()
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.remove()
 
 
 class Hooks:
-    """The hooks of one module, by kind. Those of `before` and `after` come with whether they take keyword arguments."""
+    """The hooks of one module, or of all, by kind. Those of `before` and `after` come with whether they take keyword arguments."""
 
     def __init__(self) -> None:
         self.before: dict[int, tuple[Hook, bool]] = {}
@@ -52,27 +29,64 @@ class Hooks:
         self.backward: dict[int, Hook] = {}
         self.is_full: bool | None = None
         """Whether the backward hooks were registered as full ones; None where there were none."""
+        self.changes = 0
+        """Grows with every hook that comes or goes."""
 
-    def call(self, module: Any, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """`forward`, between the hooks."""
-        result, done = None, False
-        try:
-            for hook, takes_kwargs in list(self.before.values()):
-                args, kwargs = _replaced(hook, takes_kwargs, module, args, kwargs)
-            gradients = Gradients(self, module) if self.backward or self.before_backward else None
-            if gradients is not None:
-                args = gradients.enter(args)
-            result = forward(*args, **kwargs)
-            for hook, takes_kwargs, _ in list(self.after.values()):
-                answer = hook(module, args, kwargs, result) if takes_kwargs else hook(module, args, result)
-                result = result if answer is None else answer
-            done = True
-            return result if gradients is None else gradients.leave(result)
-        finally:
-            if not done:
-                for hook, takes_kwargs, always in list(self.after.values()):
-                    if always:
-                        _ = hook(module, args, kwargs, result) if takes_kwargs else hook(module, args, result)
+    def change(self) -> None:
+        """Let traced programs know that the hooks are others."""
+        self.changes += 1
+        changed()
+
+    def __bool__(self) -> bool:
+        return bool(self.before or self.after or self.before_backward or self.backward)
+
+    def register_backward(self, hook: Hook, full: bool, notice: Callable[[], None], prepend: bool) -> RemovableHandle:
+        """Add a backward hook."""
+        if self.backward and self.is_full is not full:
+            raise ShapeError(
+                "Cannot use both regular backward hooks and full backward hooks on a single Module. Please use only one of them."
+            )
+        self.is_full = full
+        return RemovableHandle(self.backward, hook, notice, prepend)
+
+
+EVERYWHERE = Hooks()
+"""The hooks of all modules."""
+_NONE = Hooks()
+
+
+def call_with_hooks(
+    module: Any, own: Hooks | None, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """`forward`, between the hooks of all modules and those of its own."""
+    hooks = (EVERYWHERE, own or _NONE)
+    called: set[int] = set()
+    result = None
+    try:
+        for hook, takes_kwargs in [h for each in hooks for h in each.before.values()]:
+            args, kwargs = _replaced(hook, takes_kwargs, module, args, kwargs)
+        gradients = Gradients(module, hooks) if any(each.backward or each.before_backward for each in hooks) else None
+        if gradients is not None:
+            args = gradients.enter(args)
+        result = forward(*args, **kwargs)
+        for number, (hook, takes_kwargs, _) in [h for each in hooks for h in each.after.items()]:
+            called.add(number)
+            answer = hook(module, args, kwargs, result) if takes_kwargs else hook(module, args, result)
+            result = result if answer is None else answer
+        return result if gradients is None else gradients.leave(result)
+    except Exception:
+        for number, (hook, takes_kwargs, always) in [h for each in hooks for h in each.after.items()]:
+            if always and number not in called:
+                _call_anyway(hook, takes_kwargs, module, args, kwargs, result)
+        raise
+
+
+def _call_anyway(hook: Hook, takes_kwargs: bool, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+    """Call a hook while an error is on its way; an error of its own becomes a warning."""
+    try:
+        _ = hook(module, args, kwargs, result) if takes_kwargs else hook(module, args, result)
+    except Exception as error:
+        warnings.warn(f"module forward hook with ``always_call=True`` raised an exception that was silenced: {error}", stacklevel=4)
 
 
 def _replaced(
@@ -90,73 +104,132 @@ def _replaced(
 
 
 class Gradients:
-    """The gradients of one call of a module, gathered until all are there; then the backward hooks are called."""
+    """The gradients of one call of a module, and the hooks that see them."""
 
-    def __init__(self, hooks: Hooks, module: Any) -> None:
-        self.hooks, self.module = hooks, module
-        self.inputs: list[Any] = []
-        """The gradient of each input, as far as they are there."""
-        self.outputs: list[Any] = []
-        self.waiting_inputs = self.waiting_outputs = 0
+    def __init__(self, module: Any, hooks: Sequence[Hooks]) -> None:
+        self.module = module
+        self.before = [h for each in hooks for h in each.before_backward.values()]
+        self.hooks = [h for each in hooks for h in each.backward.values()]
+        self.inputs: tuple[Any, ...] = ()
+        """The positional arguments."""
+        self.passed: list[int] = []
+        """Which of them require gradients."""
+        self.outputs: tuple[Any, ...] | None = None
+        """The gradients of the outputs, from when they are there until the hooks are called."""
 
     def enter(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The inputs, tensors that require gradients through an identity that reports their gradients."""
-        passed, self.waiting_inputs = _reported(args, self.inputs, self._input)
-        return tuple(passed)
+        """The inputs; those that require gradients have passed through a node that calls the hooks."""
+        self.inputs = args
+        self.passed, values, node = _through(args)
+        if node is not None and self.hooks:
+            node.register_hook(self._at_inputs)
+        return values
 
     def leave(self, result: Any) -> Any:
-        """The outputs, through an identity that reports their gradients."""
+        """The outputs; those that require gradients have passed through a node that notes their gradients."""
+        if not isinstance(result, (Tensor, tuple)):
+            warnings.warn(
+                "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors but received "
+                f"{type(result)}",
+                stacklevel=4,
+            )
+            return result
         results = result if isinstance(result, tuple) else (result,)
-        passed, self.waiting_outputs = _reported(results, self.outputs, self._output)
-        return type(result)(passed) if type(result) is tuple else result if isinstance(result, tuple) else passed[0]
+        places, values, node = _through(results)
+        if node is None:
+            return result
+        node.register_hook(lambda _, gradients: self._at_outputs(places, gradients, len(results)))
+        if not isinstance(result, tuple):
+            return values[0]
+        return type(result)(*values) if hasattr(result, "_fields") else values
 
-    def _output(self, place: int, gradient: Any) -> Any:
-        self.outputs[place] = gradient
-        self.waiting_outputs -= 1
-        if self.waiting_outputs:
+    def _at_outputs(self, places: list[int], gradients: tuple[Any, ...], count: int) -> tuple[Any, ...]:
+        outputs = _spread(places, gradients, count)
+        for hook in self.before:
+            answer = hook(self.module, outputs)
+            if answer is not None:
+                outputs = _as_many(answer, outputs, "Backward pre hook", "grad_output")
+        if self.passed:
+            self.outputs = outputs
+        elif self.hooks:
+            self._without_inputs(outputs)
+        return tuple(outputs[i] for i in places)
+
+    def _without_inputs(self, outputs: tuple[Any, ...]) -> None:
+        """Call the hooks where nothing but parameters wants gradients."""
+        warnings.warn(
+            "Full backward hook is firing when gradients are computed with respect to module outputs since no inputs require gradients.",
+            stacklevel=2,
+        )
+        for hook in self.hooks:
+            answer = hook(self.module, (None,) * len(self.inputs), outputs)
+            if answer is not None and not (isinstance(answer, tuple) and all(g is None for g in answer)):
+                raise ShapeError(
+                    "Backward hook for Modules where no input requires gradient should always return None or None for all gradients."
+                )
+
+    def _at_inputs(self, _: tuple[Any, ...], gradients: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        if self.outputs is None:  # gradients that did not come through the module's outputs
             return None
-        for hook in list(self.hooks.before_backward.values()):
-            answer = hook(self.module, tuple(self.outputs))
+        defined = [zeros_like(self.inputs[i]) if g is None else g for i, g in zip(self.passed, gradients, strict=True)]
+        inputs = _spread(self.passed, defined, len(self.inputs))
+        outputs, self.outputs = self.outputs, None
+        for hook in self.hooks:
+            answer = hook(self.module, inputs, outputs)
             if answer is not None:
-                self.outputs = list(_as_many(answer, self.outputs, place, "outputs"))
-        if not self.waiting_inputs:  # nothing but parameters wants gradients
-            self._finish(None)
-        return self.outputs[place]
-
-    def _input(self, place: int, gradient: Any) -> Any:
-        self.inputs[place] = gradient
-        self.waiting_inputs -= 1
-        return gradient if self.waiting_inputs else self._finish(place)
-
-    def _finish(self, place: int | None) -> Any:
-        for hook in list(self.hooks.backward.values()):
-            answer = hook(self.module, tuple(self.inputs), tuple(self.outputs))
-            if answer is not None:
-                self.inputs = list(_as_many(answer, self.inputs, place, "inputs"))
-        return None if place is None else self.inputs[place]
+                inputs = _as_many(answer, inputs, "Backward hook", "grad_input")
+        return tuple(inputs[i] for i in self.passed)
 
 
-def _reported(values: Sequence[Any], gradients: list[Any], report: Callable[[int, Any], Any]) -> tuple[list[Any], int]:
-    """The values, tensors that require gradients through an identity whose gradient goes to `report(place, gradient)`; and how
-    many those are. `gradients` gets a place for every tensor."""
-    passed, waiting = [], 0
-    for x in values:
-        if isinstance(x, Tensor) and x.requires_grad:
-            x = x.clone()
-            x.register_hook(partial(report, len(gradients)))
-            waiting += 1
-        if isinstance(x, Tensor):
-            gradients.append(None)
-        passed.append(x)
-    return passed, waiting
+def _through(values: tuple[Any, ...]) -> tuple[list[int], tuple[Any, ...], Any]:
+    """Which values are tensors that require gradients; the values, those passed through one node; and the node, if there are any."""
+    places = [i for i, x in enumerate(values) if isinstance(x, Tensor) and x.requires_grad]
+    if not places:
+        return [], values, None
+    passed = dict(zip(places, through([values[i] for i in places]), strict=True))
+    node = passed[places[0]].grad_fn
+    if node is None:  # gradients are not recorded
+        return [], values, None
+    return places, tuple(passed.get(i, x) for i, x in enumerate(values)), node
 
 
-def _as_many(found: Any, known: list[Any], place: int | None, what: str) -> tuple[Any, ...]:
-    """A hook's answer as a tuple; only the gradient that arrived last can still be replaced."""
-    answer: tuple[Any, ...] = found if isinstance(found, tuple) else (found,)
+def _spread(places: Sequence[int], gradients: Sequence[Any], count: int) -> tuple[Any, ...]:
+    """The gradients at their places, None elsewhere."""
+    at = dict(zip(places, gradients, strict=True))
+    return tuple(at.get(i) for i in range(count))
+
+
+def _as_many(found: Any, known: tuple[Any, ...], hook: str, what: str) -> tuple[Any, ...]:
+    """A hook's answer as a tuple of as many gradients; a single one may come without a tuple."""
+    answer = found if isinstance(found, tuple) else (found,)
     if len(answer) != len(known):
-        raise ArgumentError(f"Backward hook returned an invalid number of grad_input, got {len(answer)}, but expected {len(known)}")
-    for i, (new, old) in enumerate(zip(answer, known, strict=True)):
-        if new is not old and i != place:
-            raise Unsupported(f"a backward hook replaces the gradients of a module with one tensor among its {what} only")
+        raise ShapeError(f"{hook} returned an invalid number of {what}, got {len(answer)}, but expected {len(known)}")
     return answer
+
+
+# --- Hooks of all modules ---------------------------------------------------------------------------------------------
+
+
+def register_module_forward_pre_hook(hook: Hook) -> RemovableHandle:
+    """Call `hook(module, args)` before the `forward` of every module, and before the module's own hooks."""
+    return RemovableHandle(EVERYWHERE.before, (hook, False), EVERYWHERE.change)
+
+
+def register_module_forward_hook(hook: Hook, *, with_kwargs: bool = False, always_call: bool = False) -> RemovableHandle:
+    """Call `hook(module, args, output)` after the `forward` of every module, and before the module's own hooks."""
+    return RemovableHandle(EVERYWHERE.after, (hook, with_kwargs, always_call), EVERYWHERE.change)
+
+
+def register_module_full_backward_pre_hook(hook: Hook) -> RemovableHandle:
+    """Call `hook(module, grad_output)` for every module, and before the module's own hooks."""
+    return RemovableHandle(EVERYWHERE.before_backward, hook, EVERYWHERE.change)
+
+
+def register_module_full_backward_hook(hook: Hook) -> RemovableHandle:
+    """Call `hook(module, grad_input, grad_output)` for every module, and before the module's own hooks."""
+    return EVERYWHERE.register_backward(hook, True, EVERYWHERE.change, False)
+
+
+def register_module_backward_hook(hook: Hook) -> RemovableHandle:
+    """As `register_module_full_backward_hook`: gradients are those of whole modules."""
+    return EVERYWHERE.register_backward(hook, False, EVERYWHERE.change, False)

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import rustorch
 from rustorch import Tensor, changed, no_grad, watch
+from rustorch.autograd import RemovableHandle
 from rustorch.errors import ArgumentError, ShapeError
-from rustorch.nn.hooks import Hook, Hooks, RemovableHandle
+from rustorch.nn.hooks import EVERYWHERE, Hook, Hooks, call_with_hooks
 from rustorch.nn.parameter import Parameter
 
 T = TypeVar("T")
@@ -55,9 +56,10 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         watch(self, "training", "_changes")
-        if self._hooks is None:
+        watch(EVERYWHERE, "changes")
+        if not self._hooks and not EVERYWHERE:
             return self.forward(*args, **kwargs)
-        return self._hooks.call(self, self.forward, args, kwargs)
+        return call_with_hooks(self, self._hooks, self.forward, args, kwargs)
 
     def _change(self) -> None:
         """Let traced programs know that the module is another."""
@@ -370,10 +372,9 @@ class Module:
     # --- Hooks --------------------------------------------------------------------------------------------------------
 
     def _hooked(self) -> Hooks:
-        """The hooks, to which one is going to be added."""
+        """The hooks, to which one is going to be added (which lets traced programs know)."""
         if self._hooks is None:
             self._hooks = Hooks()
-        self._change()
         return self._hooks
 
     def register_forward_pre_hook(self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False) -> RemovableHandle:
@@ -402,13 +403,7 @@ class Module:
         return self._register_backward(hook, False, False)
 
     def _register_backward(self, hook: Hook, full: bool, prepend: bool) -> RemovableHandle:
-        hooks = self._hooked()
-        if hooks.backward and hooks.is_full is not full:
-            raise ShapeError(
-                "Cannot use both regular backward hooks and full backward hooks on a single Module. Please use only one of them."
-            )
-        hooks.is_full = full
-        return RemovableHandle(hooks.backward, hook, self._change, prepend)
+        return self._hooked().register_backward(hook, full, self._change, prepend)
 
     # --- Text ---------------------------------------------------------------------------------------------------------
 
