@@ -23,11 +23,13 @@ from rustorch.codegen.assemble import assemble
 from rustorch.codegen.generate import merge_modules
 from rustorch.compiler.compiled import Cost
 from rustorch.compiler.pipeline import generate_code, imports, native_target
+from rustorch.errors import DimensionError
 from rustorch.ir.builder import Builder
 from rustorch.ir.dims import Size, symbol
 from rustorch.ir.graph import Graph, Node, Value
 from rustorch.ir.op import Trait
 from rustorch.ir.types import TensorType
+from rustorch.ops.interpret import interpret
 from rustorch.runtime.executable import Executable
 from rustorch.runtime.loader import load
 
@@ -88,6 +90,13 @@ class Stepwise:
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """The outputs for these inputs, each in memory of its own."""
+        try:
+            return self._run(arrays)
+        except DimensionError:
+            interpret(self.graph, list(arrays))  # says which index it was, and at which line of the user's program
+            raise
+
+    def _run(self, arrays: Sequence[Array]) -> list[Array]:
         if not self._outputs:
             self._prepare()
         values: list[Any] = [*arrays, *[None] * len(self.graph.nodes)]

@@ -41,9 +41,9 @@ from rustorch.ir.graph import Value
 from rustorch.ir.location import UNKNOWN, Location, user_location
 from rustorch.ir.types import TensorType
 
-LIMIT = 2000
-"""A segment closes at this many values."""
-WHOLE = 1000
+LIMIT = 4000
+"""A segment closes at this many values. Loops that never look at a number need a limit; a training step should not be cut by it."""
+WHOLE = 3000
 """From this many values on it closes where it began: at the line of its first operation, so that a loop gives equal programs."""
 ALL = -1
 """All bits: the history of every value."""

@@ -304,7 +304,7 @@ def test_no_warnings_in_ordinary_use() -> None:
 def test_a_long_loop_closes_where_its_body_begins() -> None:
     x, y = rustorch.tensor(1.0), rustorch.tensor(0.5)
     before = journal.programs
-    for _ in range(500):
+    for _ in range(1500):
         x = x * 0.984375
         y = y + x
         x = x - 0.0625
