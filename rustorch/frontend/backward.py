@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from rustorch.errors import ArgumentError, GradError, ShapeError, compose
+from rustorch.errors import ArgumentError, GradError, ShapeError, Unsupported, compose
 from rustorch.frontend.base import TensorBase, concrete
+from rustorch.frontend.batched import BatchedWalk
 from rustorch.frontend.creation import full_op
 from rustorch.frontend.graph import GradientEdge, tensor_at
 from rustorch.frontend.hooks import retain_grad
@@ -28,7 +29,6 @@ from rustorch.frontend.recorder import Recorder
 from rustorch.frontend.state import local
 from rustorch.frontend.storage import is_leaf, same
 from rustorch.frontend.walk import Walk
-from rustorch.ir.types import TensorType
 
 # --- What users call --------------------------------------------------------------------------------------------------
 
@@ -177,6 +177,11 @@ def grad(
     retain = create_graph if retain_graph is None else retain_graph
     walk = Walk(places, False, create_graph, retain)
     _pass(walk, roots, given)
+    return _gradients(walk, places, allow_unused, materialize_grads, ())
+
+
+def _gradients(walk: Walk, places: Sequence[Any], allow_unused: bool, materialize: bool, batch: tuple[int, ...]) -> tuple[Any, ...]:
+    """What a pass found for the inputs of `grad`."""
     gradients: list[Any] = []
     for i, x in enumerate(places):
         gradient = walk.found.get(id(x))
@@ -185,16 +190,12 @@ def grad(
                 f"The differentiated Tensor at index {i} appears to not have been used in the graph. Set allow_unused=True if this is the "
                 "desired behavior."
             )
-        if gradient is None and materialize_grads:
-            gradient = _zeros(x._type)
+        if gradient is None and materialize:
+            gradient = full_op(0.0, x._type.with_shape((*batch, *x._type.shape)))
         gradients.append(gradient)
-    if not create_graph:
+    if not walk.create:
         observe("grad")
     return tuple(gradients)
-
-
-def _zeros(type_: TensorType) -> Any:
-    return full_op(0.0, type_)
 
 
 def _batched(
@@ -211,6 +212,29 @@ def _batched(
                 f"remaining dimensions are expected to match the shape of corresponding output, but a mismatch was detected: "
                 f"grad_output[{i}] has a shape of {list(ct._type.shape)} and output[{i}] has a shape of {list(root._type.shape)}."
             )
+    for x in places:
+        if not x._requires_grad:
+            raise GradError("One of the differentiated Tensors does not require grad")
+    walk = BatchedWalk(places, create, create if retain is None else retain, count)
+    for root, ct in zip(roots, given, strict=True):
+        batch = full_op(1.0, root._type.with_shape((count, *root._type.shape))) if ct is None else ct
+        if is_leaf(root):
+            walk.reach(root, same(batch))
+        else:
+            segment, number = root._origin or (root._segment, root._number)
+            walk.seed(segment, number, batch)
+    if not count:
+        return tuple(full_op(0.0, x._type.with_shape((0, *x._type.shape))) for x in places)
+    if not walk.has_stops():
+        before = local.grad
+        set_mode(create)
+        try:
+            walk.run()
+            return _gradients(walk, places, allow_unused, materialize, (count,))
+        except Unsupported:  # an operation has no rule for batches
+            pass
+        finally:
+            set_mode(before)
     rows = []
     for k in range(count):
         last = k == count - 1

@@ -43,11 +43,11 @@ def batched_graph(graph: Graph, batched: Sequence[bool], size: Size) -> Graph:
         new[value] = b.input(type_.with_shape((size, *type_.shape)) if yes else type_, value.hint)
         if yes:
             along.add(value)
-    _batch_nodes(b, graph, new, along, size)
-    return b.build([new[v] if v in along else _repeated(b, new[v], size) for v in graph.outputs], graph.name)
+    batch_nodes(b, graph, new, along, size)
+    return b.build([new[v] if v in along else repeated(b, new[v], size) for v in graph.outputs], graph.name)
 
 
-def _batch_nodes(b: Builder, graph: Graph, new: dict[Value, Value], along: set[Value], size: Size) -> None:
+def batch_nodes(b: Builder, graph: Graph, new: dict[Value, Value], along: set[Value], size: Size) -> None:
     """Emit the nodes of a graph; `new` says what stands for a value, `along` which of them are batched."""
     for node in graph.nodes:
         operands = [new[v] for v in node.operands]
@@ -71,7 +71,7 @@ def _batch_nodes(b: Builder, graph: Graph, new: dict[Value, Value], along: set[V
 def _batch_regions(b: Builder, node: Node, operands: list[Value], flags: list[bool], size: Size) -> Sequence[Value]:
     """A node `custom`: its inputs and results all become batched, so that the regions speak of the same types as before."""
     count = node.attrs["inputs"] + node.attrs["results"]
-    spread = [x if yes or i >= count else _repeated(b, x, size) for i, (x, yes) in enumerate(zip(operands, flags, strict=True))]
+    spread = [x if yes or i >= count else repeated(b, x, size) for i, (x, yes) in enumerate(zip(operands, flags, strict=True))]
     along = [yes or i < count for i, yes in enumerate(flags)]
     regions = []
     for region in node.regions:
@@ -86,11 +86,12 @@ def _batch_expansion(b: Builder, node: Any, operands: list[Value], flags: list[b
         raise Unsupported(compose(f"{node.op.name} has no rule for batches", todo="Write the batch dimension out, or loop over examples."))
     new = dict(zip(graph.inputs, operands, strict=True))
     along = {v for v, yes in zip(graph.inputs, flags, strict=True) if yes}
-    _batch_nodes(b, graph, new, along, size)
-    return [new[v] if v in along else _repeated(b, new[v], size) for v in graph.outputs]
+    batch_nodes(b, graph, new, along, size)
+    return [new[v] if v in along else repeated(b, new[v], size) for v in graph.outputs]
 
 
-def _repeated(b: Builder, x: Value, size: Size) -> Value:
+def repeated(b: Builder, x: Value, size: Size) -> Value:
+    """The same value for every example."""
     type_ = x.type
     assert isinstance(type_, TensorType)
     repeated: Value = b.broadcast_to(x, shape=(size, *type_.shape), dims=tuple(range(1, type_.rank + 1)))
@@ -227,4 +228,4 @@ def _call(traced: Traced, batched: list[Any], size: int, randomness: str) -> lis
     return found
 
 
-__all__ = ["batched_graph", "vmap"]
+__all__ = ["batch_nodes", "batched_graph", "repeated", "vmap"]

@@ -8,48 +8,57 @@ look at numbers in between. A `Function` says its own rule: its results get thei
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rustorch.autodiff.jvp import pushforward
 from rustorch.errors import ShapeError, compose
 from rustorch.frontend.base import TensorBase
+from rustorch.frontend.batched import over_batch
 from rustorch.frontend.recorder import held
 from rustorch.frontend.segment import Building, Key, Primitive, Segment
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.trace import TRACING
+from rustorch.ir.builder import Builder
 from rustorch.ir.graph import Value
 
 
 class Push(Primitive):
     """Tangents, from values of one segment to others.
 
-    Its key: numbers of the results; of the values that have tangents; of those tangents. There is a result for each that depends on
-    any of them; the remark says for which.
+    Its key: the size of the batch of directions (None for a single one); numbers of the results; of the values that have tangents; of
+    those tangents. There is a result for each that depends on any of them; the remark says for which.
     """
 
     name = "forward"
     plural = True
 
     def build(self, building: Building, key: Key) -> tuple[Value, ...]:
-        _, outputs, variables, tangents = key
+        _, size, outputs, variables, tangents = key
+        b = building.b
+        forward, values = tuple(b.nodes), building.values(outputs)
+
+        def emit(b: Builder, moved: Mapping[Value, Value]) -> list[Value | None]:
+            found = pushforward(b, forward, moved)
+            return [found.get(v) for v in values]
+
         given = dict(zip(building.values(variables), building.values(tangents), strict=True))
-        found = pushforward(building.b, tuple(building.b.nodes), given)
-        values = building.values(outputs)
-        building.remark = tuple(i for i, v in enumerate(values) if v in found)
-        return tuple(found[v] for v in values if v in found)
+        found = emit(b, given) if size is None else over_batch(b, size, given, emit)
+        building.remark = tuple(i for i, t in enumerate(found) if t is not None)
+        return tuple(t for t in found if t is not None)
 
     def operands(self, key: Key) -> list[int]:
-        return [*key[1], *key[2], *key[3]]
+        return [*key[2], *key[3], *key[4]]
 
 
 PUSH = Push()
 
 
 class Level:
-    """Tangents of one forward derivative."""
+    """Tangents of one forward derivative; with `size`, a batch of that many tangents for each value."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int | None = None) -> None:
+        self.size = size
         self.home: Segment = local.segment
         self.places: list[tuple[Segment, int, Any]] = []
         """Values of segments that have tangents of their own."""
@@ -72,12 +81,13 @@ class Level:
 
     def add(self, x: TensorBase, tangent: TensorBase) -> None:
         """Let a tensor recorded in the open segment have a tangent."""
-        if x._type is not tangent._type:
-            what = "shape" if x._type.shape != tangent._type.shape else "element type"
+        batch = () if self.size is None else (self.size,)
+        if (*batch, *x._type.shape) != tangent._type.shape or x._type.dtype is not tangent._type.dtype:
             raise ShapeError(
                 compose(
-                    f"Expected tangent to have the same {what} as primal",
-                    f"the primal is {x._type}, the tangent {tangent._type}",
+                    "Trying to set a forward gradient that has a different size than that of the original Tensor, this is not supported. "
+                    f"Tensor is of size {list(x._type.shape)} while the given forward gradient is of size {list(tangent._type.shape)}.",
+                    f"the tensor is {x._type}, the tangent {tangent._type}",
                 )
             )
         segment = local.segment
@@ -103,7 +113,7 @@ class Level:
         if not given or not waiting:
             return found
         numbers = tuple(segment.number_of(tensors[i]) for i in waiting)
-        key = (PUSH, numbers, tuple(given), tuple(segment.number_of(t) for t in given.values()))
+        key = (PUSH, self.size, numbers, tuple(given), tuple(segment.number_of(t) for t in given.values()))
         pushed = segment.record_key(PUSH, key)
         for i, tangent in zip(segment.remark() if pushed else (), pushed, strict=True):
             found[waiting[i]] = tangent

@@ -26,7 +26,7 @@ from rustorch.frontend.creation import full_op
 from rustorch.frontend.dual import Level, levels_here
 from rustorch.frontend.elementwise import recorded as elementwise
 from rustorch.frontend.modes import enable_grad, is_grad_enabled, no_grad, set_mode
-from rustorch.frontend.movement import reshape
+from rustorch.frontend.movement import reshape, stack
 from rustorch.frontend.segment import Segment
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import VARIABLE, convert_to, is_leaf, take, tracked
@@ -160,6 +160,13 @@ class Application:
         pairs = [(t, r[1]) for t, r in zip(moved, self.results, strict=True) if r is not None and r[0] is not None]
         return [full_op(0.0, type_) if t is None else t for t, type_ in pairs]
 
+
+    def pushed(self, tangents: Sequence[Any], size: int | None) -> list[Any]:
+        """As `push`, for a batch of `size` tangents, one after the other: rules are written for one."""
+        if size is None:
+            return self.push(tangents)
+        rows = [self.push([None if t is None else t[k] for t in tangents]) for k in range(size)]
+        return [stack(column) for column in zip(*rows, strict=True)]
 
     def transposed(self, tangents: Sequence[Any]) -> list[Any]:
         """As `push`, for a Function without a rule: `backward` is linear in its cotangents, and its own pullback is the derivative."""
@@ -444,7 +451,7 @@ def _record(
     for level, tangents in moved.items():
         given = [tangents[i] for i in before.numbers]
         if values and any(t is not None for t in given):
-            for z, tangent in zip(found, application.push(given), strict=True):
+            for z, tangent in zip(found, application.pushed(given, level.size), strict=True):
                 level.add(z, tangent)
     return tuple(shown)
 

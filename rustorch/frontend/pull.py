@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from rustorch.autodiff.vjp import pullback
 from rustorch.errors import GradError, compose
-from rustorch.frontend.base import concrete
+from rustorch.frontend.base import concrete, recorded
 from rustorch.frontend.history import used_history
 from rustorch.frontend.program import normal_form
 from rustorch.frontend.recorder import ALL, Recorder
@@ -16,6 +16,7 @@ from rustorch.frontend.segment import Building, Key, Primitive, Segment, is_floa
 from rustorch.frontend.state import local
 from rustorch.frontend.trie import Place
 from rustorch.ir.analysis import dependents
+from rustorch.ir.builder import Builder
 from rustorch.ir.graph import Graph, Node, Value
 from rustorch.ir.rewrite import replay_into
 from rustorch.ir.types import TensorType
@@ -60,6 +61,8 @@ class Call(Primitive):
 
     def __init__(self, graph: Graph, name: str) -> None:
         self.graph, self.name = graph, name
+        self.batches: dict[Any, Call] = {}
+        """The same for batches."""
 
     def build(self, building: Building, key: Key) -> tuple[Value, ...]:
         new = replay_into(building.b, self.graph, dict(zip(self.graph.inputs, building.values(key[2:]), strict=True)))
@@ -109,8 +112,10 @@ def pull_segment(
         pairs = tuple((n, None if ct is None else now.number_of(ct)) for n, ct in replaced.items())
         results = now.record_key(PULL, (PULL, roots, given, places, pairs, create))
         found, bits = now.remark() if results else (now.remark() or ((), 0))
+    elif is_around(segment):
+        results, found, bits = _pull_around(segment, seeds, places, replaced, create)
     else:
-        results, found, bits = _pull_closed(segment, seeds, places, replaced, create)
+        results, found, bits = pull_closed(segment, seeds, places, replaced, create)
     check_history(segment, bits)
     if not retain:
         segment.free(bits)
@@ -150,9 +155,18 @@ class Closed:
     """The types of those residuals."""
 
 
-def _pull_closed(
-    segment: Recorder, seeds: Mapping[int, Any], wanted: tuple[int, ...], replaced: Mapping[int, Any], create: bool
+def pull_closed(
+    segment: Recorder,
+    seeds: Mapping[int, Any],
+    wanted: tuple[int, ...],
+    replaced: Mapping[int, Any],
+    create: bool,
+    over: Callable[[Call, Sequence[bool]], Call] | None = None,
 ) -> tuple[list[Any], tuple[int, ...], int]:
+    """Gradients at numbers of a closed segment; for which of them there are any; bits of the history that they need.
+
+    `over(call, single)` may give another call, for cotangents of other types: all inputs but those are `single`.
+    """
     if segment.freed == ALL:
         return [], (), ALL
     kept = {} if create else segment.residuals  # a second derivative goes through all of the forward pass
@@ -179,7 +193,8 @@ def _pull_closed(
             numbers.append(next(following))
         else:
             numbers.append(now.number_of(cotangents[i - rest]))
-    return now.record_key(known.call, (known.call, create, *numbers)), known.found, known.bits
+    call = known.call if over is None else over(known.call, [i < rest for i in known.used])
+    return now.record_key(call, (call, create, *numbers)), known.found, known.bits
 
 
 def _closed_backward(
@@ -242,3 +257,58 @@ def again(now: Segment, segment: Recorder, index: int) -> int:
     if source is not None:
         now.sources[found] = source
     return found
+
+
+# --- From inside a trace ------------------------------------------------------------------------------------------------
+
+
+def is_around(segment: Any) -> bool:
+    """Whether a segment is open around the trace that this thread is in."""
+    around = local.segment
+    while not around.writes_memory:
+        around = around.outer
+        if around is segment:
+            return True
+    return False
+
+
+def _pull_around(
+    segment: Any, seeds: Mapping[int, Any], wanted: Sequence[int], replaced: Mapping[int, Any], create: bool
+) -> tuple[list[Any], tuple[int, ...], int]:
+    """Gradients at numbers of a segment around the trace that is open; for which of them there are any; bits of the history.
+
+    The backward nodes become one operation of the trace. What they read of the forward pass are tensors from outside, as for anything
+    else that a traced function takes from where it was made.
+    """
+    building: Building = segment.building if isinstance(segment.building, Building) else segment.building()
+    forward, b = tuple(building.b.nodes), Builder()
+    cotangents = [None if ct is None else b.input(building.values((n,))[0].type, "ct") for n, ct in seeds.items()]
+    ends = {building.values((n,))[0]: None if ct is None else b.input(building.values((n,))[0].type, "ct") for n, ct in replaced.items()}
+    given = tuple(b.inputs)
+    roots = building.values(tuple(seeds))
+    ones = [b.const(1, v) if ct is None else ct for v, ct in zip(roots, cotangents, strict=True)]
+    found = pullback(b, forward, roots, ones, building.values(wanted), lambda value, ct: ends.get(value, ct), ends)
+    outputs = [ct for ct in found if ct is not None]
+    numbers = {value_of(v): n for n, v in enumerate(building.ir)}
+    nodes, read = _down_to((*forward, *b.nodes), outputs, {*numbers, *given})
+    before = [v for v in read if v in numbers]
+    call = Call(Graph("backward", (*before, *given), tuple(nodes), tuple(outputs)), "backward")
+    now: Segment = local.segment
+    views = [recorded(segment, numbers[v], tensor_type(v), building.grads[numbers[v]]) for v in before]
+    tensors = [*views, *(ct for ct in (*seeds.values(), *replaced.values()) if ct is not None)]
+    results = now.record_key(call, (call, create, *[now.number_of(x) for x in tensors]))
+    some = tuple(i for i, ct in enumerate(found) if ct is not None)
+    return results, some, used_history(building, tuple(seeds), wanted)
+
+
+def _down_to(nodes: Sequence[Node], outputs: Sequence[Value], ends: set[Value]) -> tuple[list[Node], list[Value]]:
+    """The nodes that lead from `ends` to the outputs, and those of `ends` that they read."""
+    needed = set(outputs)
+    read = dict.fromkeys(v for v in outputs if v in ends)
+    found: list[Node] = []
+    for node in reversed(nodes):
+        if any(v in needed and v not in ends for v in node.results):
+            found.append(node)
+            needed.update(node.operands)
+            read.update(dict.fromkeys(v for v in node.operands if v in ends))
+    return found[::-1], list(read)

@@ -7,10 +7,13 @@ both doors alike: on recorded programs, where Python may look at numbers, and in
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rustorch.errors import ArgumentError, GradError, compose
+import numpy as np
+
+from rustorch.errors import ArgumentError, GradError, ShapeError, Unsupported, compose
 from rustorch.frontend import tree
 from rustorch.frontend.backward import grad as gradients
 from rustorch.frontend.base import TensorBase
@@ -18,12 +21,13 @@ from rustorch.frontend.creation import full_op, tensor
 from rustorch.frontend.dual import Level
 from rustorch.frontend.elementwise import recorded
 from rustorch.frontend.modes import Transforming, enable_grad, is_grad_enabled
-from rustorch.frontend.movement import stack
+from rustorch.frontend.movement import cat
 from rustorch.frontend.segment import VARIABLE, Building, Key, Primitive, alias, is_floating, value_of
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import convert_to, tracked
 from rustorch.ir.analysis import dependents
 from rustorch.ir.graph import Graph, Value
+from rustorch.ir.types import TensorType
 
 Function = Callable[..., Any]
 
@@ -108,7 +112,9 @@ def _has_other_sources(x: TensorBase, variables: set[int]) -> bool:
 class Call:
     """A call of the function with some of its arguments as variables."""
 
-    def __init__(self, function: Function, argnums: int | Sequence[int], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self, function: Function, argnums: int | Sequence[int], args: tuple[Any, ...], kwargs: dict[str, Any], run: bool = True
+    ) -> None:
         places = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         for i in places:
             if not -len(args) <= i < len(args):
@@ -126,8 +132,14 @@ class Call:
             self.variables += variables
             self.structures.append(structure)
             new[i] = tree.unflatten(structure, variables)
+        self._function, self._args, self._kwargs = function, new, kwargs
+        if run:
+            self.result = self.run()
+
+    def run(self) -> Any:
+        """The function's result."""
         with Transforming():
-            self.result = function(*new, **kwargs)
+            return self._function(*self._args, **self._kwargs)
 
     def nested(self, leaves: Sequence[Any]) -> Any:
         """Values for the variables, in the containers of the arguments."""
@@ -161,11 +173,15 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux
         if not outer:
             found = tuple(g.detach() for g in found)
             value = value.detach()
-            aux = tree.map_leaves(lambda x: recorded["detach"](x) if isinstance(x, TensorBase) else x, aux)
+            aux = tree.map_leaves(_detached, aux)
         gradient = call.nested(found)
         return ((value, aux), gradient) if has_aux else (value, gradient)
 
     return both
+
+
+def _detached(x: Any) -> Any:
+    return recorded["detach"](x) if isinstance(x, TensorBase) else x
 
 
 def _with_aux(result: Any, has_aux: bool) -> tuple[Any, Any]:
@@ -264,63 +280,176 @@ def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any], has
     return (*pair, aux) if has_aux else pair
 
 
-def jacrev(function: Function, argnums: int | Sequence[int] = 0) -> Function:
-    """The function that gives the Jacobian: the derivative of every element of the result, row by row in reverse mode."""
+def linearize(function: Function, *primals: Any) -> tuple[Any, Function]:
+    """The value of `function` at `primals`, and the linear function from tangents of the primals to that of the value.
+
+    The function runs once. Its pullback is linear in the cotangent, and the pullback of that is the derivative.
+    """
+    outer = is_grad_enabled()
+    with enable_grad():
+        call = Call(function, tuple(range(len(primals))), primals, {})
+        results, form = tree.flatten(call.result)
+        cotangents = [as_variable(full_op(0.0, y._type)) for y in results]
+        roots = [(y, ct) for y, ct in zip(results, cotangents, strict=True) if y._requires_grad]
+        flows: tuple[Any, ...] = ()
+        if roots:
+            flows = gradients(
+                [y for y, _ in roots], call.variables, [ct for _, ct in roots], retain_graph=True, create_graph=True, allow_unused=True
+            )
+        shown = tree.unflatten(form, [released(y, call.variables) if outer else y.detach() for y in results])
+
+    def pushforward(*tangents: Any) -> Any:
+        given, structure = tree.flatten(tangents)
+        tree.same_structure(tree.flatten(primals)[1], structure, "primals and tangents")
+        for t, v in zip(given, call.variables, strict=True):
+            if t._type is not v._type:
+                raise ShapeError(compose("a tangent has the type of its primal", f"found {t._type} for {v._type}"))
+        pairs = [(g, t) for g, t in zip(flows, given, strict=False) if g is not None and g._requires_grad]
+        with enable_grad():
+            if pairs:
+                moved = gradients(
+                    [g for g, _ in pairs], cotangents, [t for _, t in pairs], retain_graph=True, create_graph=True, materialize_grads=True
+                )
+            else:
+                moved = tuple(full_op(0.0, y._type) for y in results)
+            moved = tuple(released(t, [*call.variables, *cotangents]) for t in moved)
+        return tree.unflatten(form, moved if outer else [t.detach() for t in moved])
+
+    return shown, pushforward
+
+
+# --- Jacobians --------------------------------------------------------------------------------------------------------
+
+
+def unit_directions(types: Sequence[TensorType]) -> list[Any]:
+    """For each type a batch of directions (shape: batch, then the type's), such that direction k moves element k of all of them."""
+    sizes = [_count(t) for t in types]
+    total, ahead, found = sum(sizes), 0, []
+    for type_, size in zip(types, sizes, strict=True):
+        block = np.zeros((total, size), type_.dtype.numpy)
+        block[ahead : ahead + size] = np.eye(size)
+        found.append(tensor(block.reshape(total, *type_.shape)))
+        ahead += size
+    return found
+
+
+def _count(type_: TensorType) -> int:
+    """How many elements a tensor of a type has."""
+    if not type_.is_static:
+        raise Unsupported(compose("a Jacobian needs to know how many elements there are", f"found {type_}", todo="Give sizes as numbers."))
+    count: int = math.prod(type_.shape)  # type: ignore[arg-type]
+    return count
+
+
+def jacrev(
+    function: Function, argnums: int | Sequence[int] = 0, *, has_aux: bool = False, chunk_size: int | None = None
+) -> Function:
+    """The function that gives the Jacobian: the derivative of every element of the result, in reverse mode.
+
+    All rows are one backward pass over a batch of cotangents; with `chunk_size`, passes over that many at a time. The result has the
+    containers of the function's result, at each leaf those of the arguments; a block has the shape of the result, then of the argument.
+    """
+    if chunk_size is not None and chunk_size <= 0:
+        raise ArgumentError("jacrev: `chunk_size` should be greater than 0.")
 
     @functools.wraps(function)
     def jacobian(*args: Any, **kwargs: Any) -> Any:
         outer = is_grad_enabled()
         with enable_grad():
             call = Call(function, argnums, args, kwargs)
-            leaves, structure = tree.flatten(call.result)
-            rows = [call.nested([released(g, call.variables) for g in _rows(y, call.variables)]) for y in leaves]
-        result = tree.unflatten(structure, rows)
-        return result if outer else tree.map_leaves(lambda x: x.detach(), result)
+            value, aux = _with_aux(call.result, has_aux)
+            leaves, structure = tree.flatten(value)
+            rows = [call.nested([released(g, call.variables) for g in _rows(y, call.variables, chunk_size)]) for y in leaves]
+            aux = tree.map_leaves(lambda x: released(x, call.variables), aux)
+        result = (tree.unflatten(structure, rows), aux) if has_aux else tree.unflatten(structure, rows)
+        return result if outer else tree.map_leaves(_detached, result)
 
     return jacobian
 
 
-def _rows(y: Any, variables: Sequence[Any]) -> list[Any]:
+def _rows(y: Any, variables: Sequence[Any], chunk_size: int | None) -> list[Any]:
     """For each variable, the derivative of every element of `y`: shape of `y`, then of the variable."""
-    flat = y.reshape(-1)
-    rows = [
-        gradients(flat[i], variables, retain_graph=True, create_graph=True, materialize_grads=True) for i in range(flat._type.shape[0])
+    if not isinstance(y, TensorBase):
+        raise ArgumentError(f"jacrev: Expected all outputs of the function to be Tensors, got {type(y).__name__}")
+    if not y._requires_grad:
+        return [full_op(0.0, v._type.with_shape((*y._type.shape, *v._type.shape))) for v in variables]
+    (directions,) = unit_directions([y._type])
+    total = directions._type.shape[0]
+    step = total if chunk_size is None or not total else chunk_size
+    parts = [
+        gradients(
+            y, variables, directions[k : k + step], retain_graph=True, create_graph=True, is_grads_batched=True, materialize_grads=True
+        )
+        for k in range(0, max(total, 1), max(step, 1))
     ]
-    return [stack(column).reshape(*y._type.shape, *v._type.shape) for column, v in zip(zip(*rows, strict=True), variables, strict=True)]
+    joined = [column[0] if len(column) == 1 else cat(list(column)) for column in zip(*parts, strict=True)]
+    return [g.reshape(*y._type.shape, *v._type.shape) for g, v in zip(joined, variables, strict=True)]
 
 
-def jacfwd(function: Function, argnums: int = 0) -> Function:
-    """The function that gives the Jacobian, column by column in forward mode."""
+def jacfwd(
+    function: Function,
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    *,
+    chunk_size: int | None = None,
+    randomness: str = "error",
+) -> Function:
+    """The function that gives the Jacobian in forward mode. Its form is that of `jacrev`.
+
+    The function runs once, with a batch of tangents (with `chunk_size`, once for that many of them); so `randomness` makes no
+    difference: there is nothing to draw anew.
+    """
+    if randomness not in ("error", "same", "different"):
+        raise ArgumentError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
+    if chunk_size is not None and chunk_size <= 0:
+        raise ArgumentError("jacfwd: `chunk_size` should be greater than 0.")
 
     @functools.wraps(function)
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        place = argnums % len(args)
-        x = args[place] if isinstance(args[place], TensorBase) else tensor(args[place])
-        size = _count(x)
-
-        def along(v: Any) -> Any:
-            return function(*args[:place], v, *args[place + 1 :], **kwargs)
-
-        columns = []
-        for i in range(size):
-            unit = [0.0] * size
-            unit[i] = 1.0
-            direction = tensor(unit, dtype=x._type.dtype).reshape(x._type.shape)
-            columns.append(tree.flatten(jvp(along, (x,), (direction,))[1]))
-        structure = columns[0][1]
-        joined = []
-        for parts in zip(*(leaves for leaves, _ in columns), strict=True):
-            rank = len(parts[0]._type.shape)
-            joined.append(stack(parts, rank).reshape(*parts[0]._type.shape, *x._type.shape))
-        return tree.unflatten(structure, joined)
+        outer = is_grad_enabled()
+        with enable_grad(), Transforming():
+            call = Call(function, argnums, args, kwargs, run=False)
+            directions = unit_directions([v._type for v in call.variables])
+            total = directions[0]._type.shape[0] if directions else 0
+            step = total if chunk_size is None or not total else chunk_size
+            parts: list[list[Any]] = []
+            for k in range(0, max(total, 1), max(step, 1)):
+                count = min(step, total - k)
+                with Level(count) as level:
+                    for v, ds in zip(call.variables, directions, strict=True):
+                        level.add(v, ds if count == total else ds[k : k + count])
+                    value, aux = _with_aux(call.run(), has_aux)
+                    leaves, structure = tree.flatten(value)
+                    moved = level.tangents(leaves)
+                    parts.append([_columns(y, t, count) for y, t in zip(leaves, moved, strict=True)])
+            joined = [column[0] if len(column) == 1 else cat(list(column)) for column in zip(*parts, strict=True)]
+            parted = [_blocks(t, y, call.variables) for t, y in zip(joined, leaves, strict=True)]
+            blocks = [call.nested([released(g, call.variables) for g in part]) for part in parted]
+            aux = tree.map_leaves(lambda x: released(x, call.variables), aux)
+        result = (tree.unflatten(structure, blocks), aux) if has_aux else tree.unflatten(structure, blocks)
+        return result if outer else tree.map_leaves(_detached, result)
 
     return jacobian
 
 
-def _count(x: Any) -> int:
-    return int(x.numel())
+def _columns(y: Any, tangents: Any, count: int) -> Any:
+    """The batch of tangents of a result; zeros where it depends on no variable."""
+    if not isinstance(y, TensorBase):
+        raise ArgumentError(f"jacfwd: Expected all outputs of the function to be Tensors, got {type(y).__name__}")
+    return full_op(0.0, y._type.with_shape((count, *y._type.shape))) if tangents is None else tangents
 
 
-def hessian(function: Function, argnums: int = 0) -> Function:
+def _blocks(tangents: Any, y: Any, variables: Sequence[Any]) -> list[Any]:
+    """Tangents along all directions (batch, then the shape of `y`) as a block for each variable: shape of `y`, then of the variable."""
+    last = tangents.permute(*range(1, len(y._type.shape) + 1), 0)
+    found, ahead = [], 0
+    for v in variables:
+        size = _count(v._type)
+        found.append(last[..., ahead : ahead + size].reshape(*y._type.shape, *v._type.shape))
+        ahead += size
+    return found
+
+
+def hessian(function: Function, argnums: int | Sequence[int] = 0) -> Function:
     """The function that gives the matrix of second derivatives of a scalar function."""
     return jacfwd(jacrev(function, argnums), argnums)

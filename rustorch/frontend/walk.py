@@ -128,7 +128,7 @@ class Walk:
                     if id(x) not in self.last:  # a root
                         self.finish(x)
             while self.pending:
-                segment, seeds = self.pending.pop(max(self.pending, key=lambda k: _order(self.pending[k][0])))
+                segment, seeds = self.pending.pop(self.latest())
                 if defaults.hooked:
                     self.through(segment, seeds)
                 else:
@@ -137,6 +137,10 @@ class Walk:
                 self.finish(x)
         finally:
             local.walk = before
+
+    def latest(self) -> int:
+        """The key of the segment that gradients go through next."""
+        return max(self.pending, key=lambda k: _order(self.pending[k][0]))
 
     def plan(self) -> None:
         """Find out which segments the pass goes through, and how."""
@@ -176,8 +180,12 @@ class Walk:
         asked = self.asked(segment)
         exits = {n: (asked.get(n), segment.sources.get(n)) for n in (*segment.sources, *asked)}
         places = [n for n, (x, source) in exits.items() if self.tensors is None or x is not None or (source and source[1])]
-        for number, gradient in pull_segment(segment, seeds, places, {}, self.create, self.retain).items():
+        for number, gradient in self.pulled(segment, seeds, places).items():
             self.arrive(gradient, *exits[number])
+
+    def pulled(self, segment: Any, seeds: dict[int, Any], places: Sequence[int]) -> dict[int, Any]:
+        """The gradients at some places of a segment to which nothing is attached."""
+        return pull_segment(segment, seeds, places, {}, self.create, self.retain)
 
     def arrive(self, gradient: Any, x: TensorBase | None, source: tuple[TensorBase, Origin | None] | None) -> None:
         """Note a gradient at a place where one leaves a segment (its source), or is asked for (by the tensor)."""
