@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from rustorch import compiler, nn, optim
 from rustorch.compiler import stepwise
 from rustorch.config import config
 from rustorch.frontend.explain import journal
+from rustorch.frontend.sight import OFTEN
+from rustorch.frontend.trie import trie
 
 
 @pytest.fixture(autouse=True)
@@ -182,3 +186,68 @@ def test_a_number_in_two_places_and_of_two_types() -> None:
         assert (n + float(k)).dtype is rustorch.float32
         assert (n + k).dtype is rustorch.int64
     assert (n + True).tolist() == [5, 7]
+
+
+# --- Entries ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_program_that_runs_often_gets_an_entry_and_the_same_results() -> None:
+    x, w = rustorch.tensor([[1.0, -2.0], [0.5, 4.0]]), rustorch.tensor([[0.5, 1.0], [2.0, -1.0]])
+    before, seen = len(entries()), []
+    for _ in range(OFTEN + 4):
+        y = (x @ w).tanh()
+        z, copy = y.sum(), x + 0.0
+        rustorch.sync()
+        seen.append((bits(y), bits(z), bits(copy)))
+    assert len(set(seen)) == 1
+    assert len(entries()) == before + 1
+
+
+def entries() -> list[Any]:
+    return [program for step in trie.steps() for _, program in step.programs.values() if program._entry is not None]
+
+
+def test_an_entry_takes_arrays_of_any_layout() -> None:
+    base = np.arange(24, dtype=np.float64).reshape(4, 6)
+    layouts = [base.copy(), np.asfortranarray(base), base[::-1][::-1], np.ascontiguousarray(base.T).T]
+    for turn in range(3 * OFTEN):
+        x = rustorch.from_numpy(layouts[turn % 4])
+        y = x * 2.5 + 1
+        assert (y.numpy() == base * 2.5 + 1).all()
+
+
+def test_results_of_an_entry_are_new_each_time() -> None:
+    x = rustorch.tensor([1.0, 2.0])
+    kept = []
+    for turn in range(OFTEN + 6):
+        y = x * 3 + 0.75
+        rustorch.sync()
+        y.numpy()[0] = turn
+        kept.append(y)
+    assert [y.tolist() for y in kept] == [[float(turn), 6.75] for turn in range(OFTEN + 6)]
+
+
+def test_threads_share_an_entry() -> None:
+    def work(k: int) -> None:
+        x = rustorch.tensor(np.full(50_000, float(k)))
+        for _ in range(OFTEN * 3):
+            results[k].append(float((x * 2 + 1).sum()))
+
+    results: list[list[float]] = [[] for _ in range(4)]
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert results == [[50_000 * (2.0 * k + 1)] * (OFTEN * 3) for k in range(4)]
+
+
+def test_an_index_error_comes_out_of_an_entry_and_names_the_index() -> None:
+    x = rustorch.tensor([1.0, 2.0, 3.0])
+    inside, outside = rustorch.tensor([0, 2]), rustorch.tensor([0, 7])
+    for _ in range(OFTEN + 3):
+        assert x[inside].tolist() == [1.0, 3.0]
+    with pytest.raises(IndexError, match="index 7 is out of bounds"):
+        x[outside].tolist()
+    rustorch.sync()
+    assert x[inside].tolist() == [1.0, 3.0]
