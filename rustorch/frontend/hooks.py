@@ -15,11 +15,13 @@ from typing import Any
 
 from rustorch.errors import ArgumentError, GradError, ShapeError, compose
 from rustorch.frontend.base import TensorBase
+from rustorch.frontend.explain import note
 from rustorch.frontend.modes import set_mode
 from rustorch.frontend.segment import Origin
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import is_leaf
 from rustorch.frontend.structure import changed
+from rustorch.ir.location import user_location
 
 Hook = Callable[..., Any]
 _ids = count()
@@ -204,9 +206,9 @@ def call_tensor_hooks(hooks: Iterable[Hook], gradient: Any, create: bool) -> Any
     hooks = list(hooks)
     if not hooks:
         return gradient
-    with Called(create):
+    with Called(create) as call:
         for hook in hooks:
-            answer = hook(gradient)
+            answer = call(hook, gradient)
             if answer is not None:
                 gradient = checked(hook, gradient, answer)
     return gradient
@@ -217,9 +219,9 @@ def call_node_hooks(hooks: Iterable[Hook], gradients: tuple[Any, ...], others: t
     hooks = list(hooks)
     if not hooks:
         return gradients
-    with Called(create):
+    with Called(create) as call:
         for hook in hooks:
-            answer = hook(gradients, *others)
+            answer = call(hook, gradients, *others)
             if answer is None:
                 continue
             if not isinstance(answer, tuple):
@@ -237,25 +239,34 @@ def call_accumulate_hooks(x: TensorBase, hooks: Iterable[Hook], create: bool) ->
     hooks = list(hooks)
     if not hooks:
         return
-    with Called(create):
+    with Called(create) as call:
         for hook in hooks:
-            answer = hook(x)
+            answer = call(hook, x)
             if answer is not None:
                 raise ArgumentError(f"post accumulate grad hooks should return None, but hook returned '{type(answer).__name__}'")
 
 
 class Called:
-    """The gradient mode while hooks run: off, unless the gradients are to be differentiable."""
+    """Calls hooks, with the gradient mode off unless the gradients are to be differentiable."""
 
     def __init__(self, create: bool) -> None:
         self.create = create
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Called:
         self.before = local.grad
         set_mode(self.create)
+        return self
 
     def __exit__(self, *exception: object) -> None:
         set_mode(self.before)
+
+    def __call__(self, hook: Hook, *given: Any) -> Any:
+        """What a hook answers. A hook that looks at numbers ends the program that is being recorded, which is noted."""
+        segment = local.segment
+        answer = hook(*given)
+        if local.segment is not segment:
+            note("backward program cut", user_location(), f"the hook {name_of(hook)} looked at numbers", "segments")
+        return answer
 
 
 __all__ = ["Hook", "Observers", "RemovableHandle"]

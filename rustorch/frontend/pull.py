@@ -12,7 +12,7 @@ from rustorch.frontend.base import concrete, recorded
 from rustorch.frontend.history import used_history
 from rustorch.frontend.program import normal_form
 from rustorch.frontend.recorder import ALL, Recorder
-from rustorch.frontend.segment import Building, Key, Primitive, Segment, is_floating, tensor_type, value_of
+from rustorch.frontend.segment import Building, Key, Primitive, Segment, alias, is_floating, tensor_type, value_of
 from rustorch.frontend.state import local
 from rustorch.frontend.trie import Place
 from rustorch.ir.analysis import dependents
@@ -37,10 +37,16 @@ class Pull(Primitive):
     def build(self, building: Building, key: Key) -> tuple[Value, ...]:
         _, roots, given, wanted, replaced, create = key
         cotangents = [None if n is None else building.values((n,))[0] for n in given]
+        before = building.b.share(building.pulled)
         found = pulled(building, roots, cotangents, wanted, _values(building, replaced))
+        building.b.share(before)
         building.remark = (tuple(i for i, ct in enumerate(found) if ct is not None), used_history(building, roots, wanted))
         results = [ct for ct in found if ct is not None]
-        return tuple(results if create else map(building.b.detach, results))
+        if not create:
+            return tuple(map(building.b.detach, results))
+        results = [alias(building.b, ct) if ct in building.gradients else ct for ct in results]  # equal gradients are apart
+        building.gradients.update(results)
+        return tuple(results)
 
     def operands(self, key: Key) -> list[int]:
         _, roots, given, _, replaced, _ = key

@@ -138,6 +138,10 @@ class Building:
         """What the last operation says besides its results."""
         self.tracked: list[int] = []
         """Numbers at which a tensor became a leaf or a variable."""
+        self.pulled: dict[Any, Any] = {}
+        """The nodes of backward passes, which go to the same places again and again where there are hooks."""
+        self.gradients: set[Value] = set()
+        """Differentiable results of backward passes."""
 
     def values(self, numbers: Sequence[int]) -> list[Value]:
         """The values of some numbers."""

@@ -91,6 +91,11 @@ class Builder:
         """Share no later node with an earlier one: a recorder keeps the values of two equal calls apart, for their gradients."""
         self._numbered.clear()
 
+    def share(self, nodes: dict[tuple[Any, ...], tuple[Value, ...]]) -> dict[tuple[Any, ...], tuple[Value, ...]]:
+        """Share later nodes with those of a table, which grows by them, instead of with those so far; gives the table of those."""
+        before, self._numbered = self._numbered, nodes
+        return before
+
     def producer(self, value: Value) -> Node | None:
         """The node that made a value, or None for an input."""
         builder: Builder | None = self
