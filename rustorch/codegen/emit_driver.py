@@ -74,6 +74,17 @@ class ConvolutionCall:
 
 
 Call = KernelCall | ProductCall | ConvolutionCall
+PART = 256
+"""The most calls of one function: LLVM's register allocation takes more than linear time with the length of a function."""
+
+
+def _memory(call: Call) -> tuple[Value, ...]:
+    """The values whose memory a call needs."""
+    if isinstance(call, KernelCall):
+        return call.memory
+    if isinstance(call, ConvolutionCall):
+        return tuple(value for value, _ in call.operands)
+    return (call.left.value, call.right.value, call.result.value)
 
 
 def shared_product(symbol: str, product: str) -> str:
@@ -85,23 +96,51 @@ class DriverEmitter:
     """Emits the driver's text."""
 
     def __init__(self, symbol: str, dims: Sequence[str], plan: MemoryPlan, inputs: int, flag: Size | None) -> None:
-        self.symbol, self.plan, self.inputs, self.flag = symbol, plan, inputs, flag
+        self.symbol, self.dims, self.plan, self.inputs, self.flag = symbol, dims, plan, inputs, flag
         self.lines: list[str] = []
         self.count = 0
         self._pointers: dict[Place, str] = {}
         self._dims: dict[str, str] = {}
-        for k, name in enumerate(dims):
-            self._dims[name] = self._emit(f"load i64, ptr {self._emit(f'getelementptr i64, ptr %dims, i64 {k}')}")
+        self._order = {value: k for k, value in enumerate(plan.places)}
 
     def run(self, calls: Sequence[Call]) -> str:
-        """The driver that makes `calls`."""
+        """The driver that makes `calls`; a long one is cut into functions that it calls."""
+        parts = [calls] if len(calls) <= PART else [calls[start : start + PART] for start in range(0, len(calls), PART)]
+        functions: list[str] = []
+        if len(parts) > 1:
+            for number, part in enumerate(parts):
+                self._begin()
+                self._calls(part)
+                functions.append(self._function(f"internal void @{self.symbol}.part{number}", "void"))
+        self._begin()
+        if self.flag is not None:
+            self.lines.append(f"  store i32 0, ptr {self._arena(self.flag)}, align 4")
+        if len(parts) == 1:
+            self._calls(calls)
+        for number in range(len(functions)):
+            self.lines.append(f"  call void @{self.symbol}.part{number}(ptr %dims, ptr %args, ptr %work, ptr %executor)")
+        code = "0"
+        if self.flag is not None:
+            code = self._emit(f"load i32, ptr {self._arena(self.flag)}, align 4")
+        return "".join([*functions, self._function(f"i32 @{self.symbol}", f"i32 {code}")])
+
+    def _begin(self) -> None:
+        """Start a function."""
+        self.lines, self.count, self._pointers = [], 0, {}
+        for k, name in enumerate(self.dims):
+            self._dims[name] = self._emit(f"load i64, ptr {self._emit(f'getelementptr i64, ptr %dims, i64 {k}')}")
+
+    def _function(self, head: str, returned: str) -> str:
+        body = "\n".join([*self.lines, f"  ret {returned}"])
+        return f"define {head}(ptr %dims, ptr %args, ptr %work, ptr %executor) {ATTRIBUTES} {{\nentry:\n{body}\n}}\n"
+
+    def _calls(self, calls: Sequence[Call]) -> None:
         longest = max((len(call.table) for call in calls if isinstance(call, ConvolutionCall)), default=0)
         if longest:
             self.lines.append(f"  %table = alloca [{longest} x i64], align 8")
-        if self.flag is not None:
-            self.lines.append(f"  store i32 0, ptr {self._arena(self.flag)}, align 4")
-        for value, place in self.plan.places.items():  # pointers first: they dominate every block
-            self._pointer(value, place)
+        used = {v for call in calls for v in _memory(call)}
+        for value in sorted(used, key=self._order.__getitem__):  # pointers first: they dominate every block
+            self._pointer(value)
         for call in calls:
             if isinstance(call, KernelCall):
                 self._kernel(call)
@@ -109,12 +148,6 @@ class DriverEmitter:
                 self._convolution(call)
             else:
                 self._product(call)
-        code = "0"
-        if self.flag is not None:
-            code = self._emit(f"load i32, ptr {self._arena(self.flag)}, align 4")
-        body = "\n".join(self.lines)
-        head = f"define i32 @{self.symbol}(ptr %dims, ptr %args, ptr %work, ptr %executor) {ATTRIBUTES} {{\nentry:\n"
-        return f"{head}{body}\n  ret i32 {code}\n}}\n"
 
     def _emit(self, text: str) -> str:
         self.count += 1
@@ -144,8 +177,8 @@ class DriverEmitter:
     def _arena(self, offset: Size) -> str:
         return "%work" if offset == 0 else self._emit(f"getelementptr i8, ptr %work, i64 {self.size(offset)}")
 
-    def _pointer(self, value: Value, place: Place | None = None) -> str:
-        place = place or self.plan.places[value]
+    def _pointer(self, value: Value) -> str:
+        place = self.plan.places[value]
         if place not in self._pointers:
             if place.kind == "arena":
                 pointer = self._arena(place.offset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,12 +21,14 @@ from rustorch.codegen.loops import Lowered, Share
 from rustorch.codegen.lower import lower_kernel
 from rustorch.codegen.lower_memory import lower_fill, lower_scatter
 from rustorch.codegen.memory_plan import MemoryPlan, Use, align, plan_memory
+from rustorch.codegen.pieces import cut, join
 from rustorch.codegen.products import gemm_declaration, gemm_symbol, gemm_work_bytes
 from rustorch.codegen.split import split
 from rustorch.codegen.target import Target
 from rustorch.codegen.views import tensor
 from rustorch.ir.dims import Dim, Size, product
 from rustorch.ir.graph import Graph, Node, Payload, Value
+from rustorch.ir.printer import canonical_text
 from rustorch.ir.types import DType, TensorType
 
 UNBOUNDED = 1 << 20
@@ -105,8 +107,11 @@ def generate(graph: Graph, symbol: str, target: Target) -> Generated:
 class _Generator:
     def __init__(self, graph: Graph, symbol: str, target: Target) -> None:
         self.graph, self.symbol, self.target = graph, symbol, target
-        self.plan = split(fuse(graph))
+        self.plans = [split(fuse(piece)) for piece in cut(graph)]
+        self.plan = join(graph, self.plans)
         self.kernels: list[Lowered] = []
+        self.texts: dict[str, str] = {}
+        """Text of the kernel of each distinct loop graph."""
         self.symbols: dict[str, str] = {}
         """Name of the kernel of each distinct text."""
         self.text: list[str] = []
@@ -122,16 +127,16 @@ class _Generator:
         dims: list[str] = []
         for value in self.graph.inputs:
             dims += [name for name in tensor(value).symbols() if name not in dims]
-        lowered = [(step, self._lowered(step)) for step in self.plan.steps]
-        prepared = [(step, low) for step, low in lowered if low is not None or step.kind in ("product", "convolution")]
-        uses = [self._use(step, low) for step, low in prepared]
-        flagged = any(low is not None and low.flagged for _, low in prepared)
+        lowered = [(plan, step, self._lowered(plan, step)) for plan in self.plans for step in plan.steps]
+        prepared = [(plan, step, low) for plan, step, low in lowered if low is not None or step.kind in ("product", "convolution")]
+        uses = [self._use(*one) for one in prepared]
+        flagged = any(low is not None and low.flagged for _, _, low in prepared)
         memory, scratch = plan_memory(self.graph, self.plan.outputs, self.constants, uses)
         flag: Size | None = None
         if flagged:
             flag = memory.arena_bytes
             memory.arena_bytes = memory.arena_bytes + 64
-        calls = [self._call(step, low, places) for (step, low), places in zip(prepared, scratch, strict=True)]
+        calls = [self._call(*one, places) for one, places in zip(prepared, scratch, strict=True)]
         driver = DriverEmitter(self.symbol, dims, memory, len(self.graph.inputs), flag).run(calls)
         for dtype in self.products:
             self.declarations[gemm_symbol(dtype, self.target)] = gemm_declaration(dtype, self.target)
@@ -146,27 +151,27 @@ class _Generator:
 
     # --- steps --------------------------------------------------------------------------------------------------------------
 
-    def _lowered(self, step: Step) -> Lowered | None:
+    def _lowered(self, plan: Plan, step: Step) -> Lowered | None:
         name = f"k{len(self.kernels)}"
         if step.kind == "kernel":
-            lowered = lower_kernel(self.plan, step, self.target, name)
+            lowered = lower_kernel(plan, step, self.target, name)
         elif step.kind == "fill":
-            lowered = lower_fill(self.plan, step, self.target, name)
+            lowered = lower_fill(plan, step, self.target, name)
         elif step.kind == "scatter":
-            lowered = lower_scatter(self.plan, step, name)
+            lowered = lower_scatter(plan, step, name)
         else:
             if step.kind in ("product", "convolution"):
-                self._note_constants(self.plan.view(v).base for v in step.nodes[0].operands)
+                self._note_constants(plan, (plan.view(v).base for v in step.nodes[0].operands))
             return None
-        self._note_constants(lowered.memory)
+        self._note_constants(plan, lowered.memory)
         self.kernels.append(lowered)
         return lowered
 
-    def _note_constants(self, values: Any) -> None:
+    def _note_constants(self, plan: Plan, values: Iterable[Value]) -> None:
         for value in values:
-            root = self.plan.root(value)
-            node = self.plan.producers.get(root)
-            if node is not None and node.op.name == "const" and root not in self.plan.memory:
+            root = plan.root(value)
+            node = plan.producers.get(root)
+            if node is not None and node.op.name == "const" and root not in plan.memory:
                 self.constants[root] = None
 
     def _payload(self, value: Value) -> Payload:
@@ -174,18 +179,18 @@ class _Generator:
         assert isinstance(payload, Payload)
         return payload
 
-    def _use(self, step: Step, lowered: Lowered | None) -> Use:
+    def _use(self, plan: Plan, step: Step, lowered: Lowered | None) -> Use:
         if lowered is not None:
             tasks = lowered.share.most if lowered.share is not None else 1
             return Use(lowered.memory, tuple(tasks * size for size in _scratch_sizes(lowered)))
         (node,) = step.nodes
-        touched = [self.plan.root(self.plan.view(v).base) for v in node.operands]
-        return Use((*touched, self.plan.root(node.result)), (align(self._work(step)) * (PRODUCT_CALLS if self._share(step) else 1),))
+        touched = [plan.root(plan.view(v).base) for v in node.operands]
+        return Use((*touched, plan.root(node.result)), (align(self._work(plan, step)) * (PRODUCT_CALLS if self._share(step) else 1),))
 
-    def _work(self, step: Step) -> Size:
+    def _work(self, plan: Plan, step: Step) -> Size:
         (node,) = step.nodes
         if step.kind == "convolution":
-            return conv_work(*self._convolution_table(node)).total
+            return conv_work(*self._convolution_table(plan, node)).total
         _, *sizes = product_sizes(node)
         rows, columns, depth = (size if isinstance(size, int) else UNBOUNDED for size in sizes)
         return gemm_work_bytes(rows, columns, depth, tensor(node.result).dtype.short, self.target)
@@ -196,41 +201,48 @@ class _Generator:
             return None
         return share_product(*product_sizes(step.nodes[0]), tensor(step.nodes[0].result).dtype.short, self.target)
 
-    def _call(self, step: Step, lowered: Lowered | None, scratch: list[Size]) -> Call:
+    def _call(self, plan: Plan, step: Step, lowered: Lowered | None, scratch: list[Size]) -> Call:
         if step.kind == "convolution":
-            return self._convolution(step.nodes[0], scratch[0])
+            return self._convolution(plan, step.nodes[0], scratch[0])
         if lowered is None:
-            return self._product(step, scratch[0])
-        graph = expand_math(lowered.graph, self.target)
-        text = emit_kernel(graph, "@@", self.target, self.declarations)
+            return self._product(plan, step, scratch[0])
+        text = self._kernel_text(lowered.graph)
         symbol = self.symbols.get(text)
         if symbol is None:
             symbol = self.symbols[text] = f"{self.symbol}.{lowered.graph.name}"
             self.text.append(text.replace("@@@", f"@{symbol}", 1))
             if lowered.share is not None:
-                kinds = ["i64" if isinstance(v.type, DType) else "ptr" for v in graph.inputs[:-2]]
+                kinds = ["i64" if isinstance(v.type, DType) else "ptr" for v in lowered.graph.inputs[:-2]]
                 own = range(len(lowered.memory), len(lowered.memory) + len(lowered.scratch))
                 self.text.append(shared_kernel_text(symbol, kinds, own))
         apart = tuple(_scratch_sizes(lowered)) if lowered.share is not None else ()
         return KernelCall(symbol, lowered.memory, tuple(scratch), lowered.dims, lowered.flagged, lowered.share, apart)
 
-    def _convolution_table(self, node: Node) -> tuple[dict[str, Size], bool, str, Target]:
-        image, kernel = (self.plan.view(v) for v in node.operands)
+    def _convolution_table(self, plan: Plan, node: Node) -> tuple[dict[str, Size], bool, str, Target]:
+        image, kernel = (plan.view(v) for v in node.operands)
         walked = kernel_strides(kernel, node)
         assert walked is not None, "fusion put kernels of convolutions into memory that they can be read from"
         fields = conv_fields(node, image.strided(tensor(node.operands[0]).rank)[1], walked, self.target)
         return fields, bool(node.attrs["features_first"]), tensor(node.result).dtype.short, self.target
 
-    def _convolution(self, node: Node, work: Size) -> ConvolutionCall:
-        fields, features_first, dtype, target = self._convolution_table(node)
+    def _convolution(self, plan: Plan, node: Node, work: Size) -> ConvolutionCall:
+        fields, features_first, dtype, target = self._convolution_table(plan, node)
         self.products[dtype] = self.convolutions[dtype] = None
         table = (*fields.values(), *conv_work(fields, features_first, dtype, target).starts)
-        seen = [(v, self.plan.view(v)) for v in node.operands]
-        operands = [(self.plan.root(at.base), at.strided(tensor(v).rank)[0]) for v, at in seen]
-        result = (self.plan.root(node.result), 0)
+        seen = [(v, plan.view(v)) for v in node.operands]
+        operands = [(plan.root(at.base), at.strided(tensor(v).rank)[0]) for v, at in seen]
+        result = (plan.root(node.result), 0)
         return ConvolutionCall(conv_symbol(dtype, target), features_first, table, (*operands, result), work)
 
-    def _product(self, step: Step, work: Size) -> ProductCall:
+    def _kernel_text(self, graph: Graph) -> str:
+        """A kernel as LLVM text, its name left open. Equal loop graphs are expanded and written once."""
+        key = canonical_text(graph)
+        text = self.texts.get(key)
+        if text is None:
+            text = self.texts[key] = emit_kernel(expand_math(graph, self.target), "@@", self.target, self.declarations)
+        return text
+
+    def _product(self, plan: Plan, step: Step, work: Size) -> ProductCall:
         (node,), share = step.nodes, self._share(step)
         dtype = tensor(node.result).dtype.short
         if share is not None:
@@ -239,11 +251,11 @@ class _Generator:
         batch, m, n, depth = product_sizes(node)
         found: list[tuple[Value, Size, tuple[Size, Size, Size]]] = []
         for k in (0, 1):
-            seen = self.plan.view(node.operands[k])
+            seen = plan.view(node.operands[k])
             offset, strides = seen.strided(tensor(node.operands[k]).rank)
             grouped = grouped_strides(tensor(node.operands[k]).shape, strides, operand_axes(node, k))
             assert grouped is not None, "fusion put operands of products into memory that they can be read from"
-            found.append((self.plan.root(seen.base), offset, grouped))
+            found.append((plan.root(seen.base), offset, grouped))
         (left, left_at, (lb, lf, lc)), (right, right_at, (rb, rf, rc)) = found
         return ProductCall(
             gemm_symbol(dtype, self.target),
@@ -251,10 +263,10 @@ class _Generator:
             (m, n, depth),
             MatrixOperand(left, left_at, lb, lf, lc),
             MatrixOperand(right, right_at, rb, rc, rf),
-            MatrixOperand(self.plan.root(node.result), 0, m * n, n, 1),
+            MatrixOperand(plan.root(node.result), 0, m * n, n, 1),
             work,
             share,
-            align(self._work(step)),
+            align(self._work(plan, step)),
         )
 
     def _share_product(self, dtype: str) -> None:
