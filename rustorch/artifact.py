@@ -168,7 +168,7 @@ class EntryPlan:
 
     `self` of the entry is a tuple: an array of addresses, in the order of `addresses`, then the `objects`. Both are names:
 
-    - objects: `type.ndarray`, `type.tensor`, `type.float`, `type.int`, `dtype.f32` and its like, `fallback`, `none`, `one`,
+    - objects: `type.ndarray`, `type.tensor`, `type.float`, `type.int`, `dtype.f32` and its like, `fallback`, `none`, `one`, `take`,
       `object.NAME` (a named object), `captured.K` (a captured tensor);
     - addresses: `driver`, `executor`, `work_bytes`, `arena`, `epoch`, `epoch_now`, and API functions by their C name.
     """

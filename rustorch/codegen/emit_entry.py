@@ -28,8 +28,9 @@ from rustorch.ir.dims import Atom, Dim, Size, parse_size
 SYMBOL = "rt_entry"
 STACK_BYTES = 4096
 """Workspaces up to this size lie on the stack; larger ones in the arena that all entries share."""
-PLAIN_BYTES = 4096
-"""Results from this size on are aligned to 64 bytes, at the price of a second array that owns the memory."""
+PLAIN_BYTES, POOLED_BYTES = 4096, 1 << 20
+"""Results from the first size on are aligned to 64 bytes, at the price of a second array that owns the memory; from the second size on
+they lie in blocks that are used again (`runtime/blocks.py`)."""
 
 READABLE = 0x0101  # C-contiguous, elements aligned
 RESULT_FLAGS = 0x0501  # and writeable
@@ -69,6 +70,12 @@ def _check(signature: Signature, slots: Mapping[str, int]) -> None:
             raise CompilerBug(f"no offset of the slots {', '.join(missing)}")
 
 
+def _most_bytes(spec: ArgSpec) -> int:
+    """The size of an output; of one with symbolic sizes, that of a very large one."""
+    known = [size for size in spec.shape if isinstance(size, int)]
+    return math.prod(known) * _BYTES[spec.dtype] if len(known) == len(spec.shape) else POOLED_BYTES
+
+
 class _Entry(Module):
     """One emission. Blocks `fallback` (nothing was allocated) and `cleanup` (new objects lie in `owned`) close the function."""
 
@@ -86,6 +93,8 @@ class _Entry(Module):
         versions = sum(result.kind == "captured" for result in signature.results) if signature.slots and signature.slots.version else 0
         self.owned = self.text.alloca(f"[{len(signature.results) + versions + 1} x ptr]")
         """New objects: a cell for each output, then for each new version."""
+        self.held, self.holds = "null", ""
+        """The input arrays that are held, and where their number is; empty where none are."""
         self.failures: list[tuple[int, str]] = []
         """Number of cells in use, and the block that goes to `cleanup`."""
 
@@ -108,10 +117,27 @@ class _Entry(Module):
             if result.kind == "captured":
                 self.check(text.there(self.value(self.object(f"captured.{result.index}"), result.guards)))
         self.solve()
+        self.hold()
         fresh = [self.output(place, spec) for place, spec in enumerate(signature.outputs)]
-        self.allocated(text.let(f"icmp eq i32 {self.run(data, fresh)}, 0"), len(fresh))
+        code = self.run(data, fresh)
+        self.let_go()
+        self.allocated(text.let(f"icmp eq i32 {code}, 0"), len(fresh))
         self.finish(fresh)
         return self.plan()
+
+    def hold(self) -> None:
+        """Own the input arrays where a block is asked for: that runs Python code, and so perhaps other threads."""
+        if any(_most_bytes(spec) >= POOLED_BYTES for spec in self.signature.outputs):
+            self.held = self.on_stack("ptr", self.arrays)
+            self.holds = self.text.alloca("i64")
+            self.text.store("i64", str(len(self.arrays)), self.holds)
+            self.each("hold", "Py_IncRef", self.held, str(len(self.arrays)))
+
+    def let_go(self) -> None:
+        """The opposite of `hold`, once."""
+        if self.holds:
+            self.each("drop", "Py_DecRef", self.held, self.text.load("i64", self.holds))
+            self.text.store("i64", "0", self.holds)
 
     def check(self, condition: str) -> None:
         """Before anything is allocated."""
@@ -306,12 +332,25 @@ class _Entry(Module):
         self.text.store("ptr", value, self.owned, 8 * place)
 
     def define_new(self) -> None:
-        """A new array, or null. A large one lies inside an array of bytes that is 64 bytes larger."""
+        """A new array, or null. A large one lies inside an array of bytes: 64 bytes longer, or, a very large one, a block that is lent."""
         with self.define("ptr", "new", "ptr %dtype", "i32 %rank", "ptr %sizes", "i64 %bytes") as text:
             length = text.alloca("i64")
             text.need(text.let(f"icmp uge i64 %bytes, {PLAIN_BYTES}"), "plain")
+            text.need(text.let(f"icmp uge i64 %bytes, {POOLED_BYTES}"), "own")
+            number = self.call("ptr", "PyLong_FromLongLong", "i64 %bytes")
+            text.need(text.there(number), "failed")
+            text.store("ptr", number, length)
+            lent = self.call("ptr", "PyObject_Vectorcall", f"ptr {self.object('take')}", f"ptr {length}", "i64 1", "ptr null")
+            self.call("void", "Py_DecRef", f"ptr {number}")
+            text.put("br label %block")
+            taken = text.block
+            text.label("own")
             text.store("i64", text.let("add i64 %bytes, 64"), length)
-            block = self.from_descr(self.object("dtype.u8"), "1", length)
+            bytes_ = self.from_descr(self.object("dtype.u8"), "1", length)
+            text.put("br label %block")
+            made = text.block
+            text.label("block")
+            block = text.let(f"phi ptr [ {lent}, %{taken} ], [ {bytes_}, %{made} ]")
             text.need(text.there(block), "failed")
             start = text.round_up(text.load("ptr", block, self.layout.array_data))
             array = self.from_descr("%dtype", "%rank", "%sizes", start, RESULT_FLAGS)
@@ -517,6 +556,7 @@ class _Entry(Module):
         text.label("cleanup")
         text.put(f"%made = phi i64 {', '.join(f'[ {cells}, %{block} ]' for cells, block in self.failures)}")
         self.each("drop", "Py_DecRef", self.owned, "%made")
+        self.let_go()
         self.call("void", "PyErr_Clear")
         text.put("br label %fallback")
         text.label("fallback")

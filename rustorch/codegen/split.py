@@ -18,8 +18,8 @@ from rustorch.ir.types import TensorType
 
 FEW_ROWS = 8
 """Kernels with more rows than this share rows among threads, not blocks."""
-LEAST_ELEMENTS = 1 << 15
-"""Smaller kernels stay whole."""
+LEAST_COST = 1 << 17
+"""Kernels with fewer elements times instructions per element stay whole."""
 
 
 def split(plan: Plan) -> Plan:
@@ -68,7 +68,8 @@ def _blocks(plan: Plan, step: Step) -> Size | None:
     blocks = block_count(step.shape, step.reduced, ROW_BLOCK if across else COLUMN_BLOCK)
     rows, elements = product(tuple(step.shape[k] for k in step.kept)), product(step.shape)
     if isinstance(elements, int):
-        enough = isinstance(blocks, int) and blocks > 1 and elements >= LEAST_ELEMENTS
+        cost = elements * sum(node.op.cost for node in step.nodes)
+        enough = isinstance(blocks, int) and blocks > 1 and cost >= LEAST_COST
         return blocks if enough and (not across or (isinstance(rows, int) and rows <= FEW_ROWS)) else None
     if across:
         return blocks if rows == 1 else None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rustorch.errors import DTypeError
-from rustorch.runtime import layout
+from rustorch.runtime import blocks, layout
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -57,6 +57,8 @@ def empty(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
     size = math.prod(shape) * dtype.itemsize
     if size < PLAIN_BYTES:
         return np.empty(shape, dtype)
+    if size >= blocks.POOLED_BYTES:
+        return np.ndarray(shape, dtype, blocks.take(size))
     block = np.empty(size + ALIGNMENT, np.uint8)
     start = -address(block) % ALIGNMENT
     return np.ndarray(shape, dtype, block, start)

@@ -13,7 +13,7 @@ import numpy as np
 
 from rustorch.artifact import EntryPlan
 from rustorch.errors import CompilerBug, Unsupported
-from rustorch.runtime import buffer, layout
+from rustorch.runtime import blocks, buffer, layout
 from rustorch.runtime.loader import Loaded
 
 _NO_OBJECTS: Mapping[str, object] = MappingProxyType({})
@@ -72,7 +72,7 @@ def make_entry(
     }
     if epoch is not None:
         words |= {"epoch": buffer.address(epoch.counter), "epoch_now": int(epoch.counter.item())}
-    known: dict[str, object] = {"fallback": fallback, "none": None, "one": 1}
+    known: dict[str, object] = {"fallback": fallback, "none": None, "one": 1, "take": blocks.take}
     known |= {"type.ndarray": np.ndarray, "type.float": float, "type.int": int}
     known |= {f"dtype.{short}": dtype for short, dtype in buffer.DTYPES.items()}
     known |= {f"captured.{place}": tensor for place, tensor in enumerate(captured)}

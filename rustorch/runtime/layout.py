@@ -28,6 +28,7 @@ API = (
     "PyEval_SaveThread",
     "PyEval_RestoreThread",
     "PyLong_AsLongLongAndOverflow",
+    "PyLong_FromLongLong",
     "PyMem_RawFree",
     "PyMem_RawMalloc",
     "PyNumber_Add",
