@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rustorch.autograd import forward_ad, functional
 from rustorch.autograd.function import Function
 from rustorch.frontend import backward as _backward
 from rustorch.frontend import transforms as _transforms
@@ -54,6 +55,8 @@ __all__ = [
     "Variable",
     "backward",
     "enable_grad",
+    "forward_ad",
+    "functional",
     "grad",
     "gradcheck",
     "gradgradcheck",

@@ -16,7 +16,7 @@ from rustorch.frontend.base import TensorBase
 from rustorch.frontend.creation import tensor
 from rustorch.frontend.modes import Transforming
 from rustorch.frontend.movement import permute
-from rustorch.frontend.pull import Call
+from rustorch.frontend.pull import Inlined
 from rustorch.frontend.random import stream_keys
 from rustorch.frontend.state import local
 from rustorch.frontend.trace import Output, Outside, Trace, Traced, run_traced
@@ -28,7 +28,7 @@ from rustorch.ir.rewrite import expansion
 from rustorch.ir.types import TensorType
 
 Dims = int | None
-_calls: dict[str, Call] = {}
+_calls: dict[tuple[str, tuple[bool, ...]], Inlined] = {}
 """Batched graphs as operations, by digest, so that equal ones are one edge of recorded programs."""
 
 
@@ -222,7 +222,8 @@ def _call(traced: Traced, batched: list[Any], size: int, randomness: str) -> lis
         operands.append(key if same else stream_keys(key, size, count))
         flags.append(not same)
     graph = batched_graph(traced.graph, flags, size)
-    call = _calls.setdefault(digest(graph), Call(graph, "vmap"))
+    flows = tuple(traced.differentiable)
+    call = _calls.setdefault((digest(graph), flows), Inlined(graph, "vmap", flows))
     segment = local.segment
     found: list[Any] = segment.record_key(call, (call, True, *[segment.number_of(x) for x in operands]))
     return found

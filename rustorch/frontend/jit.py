@@ -20,17 +20,17 @@ from rustorch.errors import ArgumentError
 from rustorch.frontend import tree
 from rustorch.frontend.base import TensorBase, concrete, looked_into
 from rustorch.frontend.explain import journal, note
+from rustorch.frontend.host import HostResult, Staged
 from rustorch.frontend.native_entry import native_entry
 from rustorch.frontend.native_step import native_step
 from rustorch.frontend.operation import from_array
 from rustorch.frontend.program import Program, make_program
-from rustorch.frontend.pull import Call
-from rustorch.frontend.segment import Building, Key, carrier, is_floating
+from rustorch.frontend.pull import Inlined
+from rustorch.frontend.segment import carrier
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import count_write, store, write
 from rustorch.frontend.trace import Output, Outside, Trace, Traced, run_traced
 from rustorch.ir.dtypes import from_numpy
-from rustorch.ir.graph import Graph, Value
 from rustorch.ir.location import user_location
 from rustorch.ir.printer import to_text
 from rustorch.ir.types import TensorType
@@ -66,32 +66,21 @@ class Switch:
 switch = Switch()
 
 
-class Inlined(Call):
-    """A traced function as one operation of an open segment, so that gradients flow through it."""
-
-    def __init__(self, graph: Graph, name: str, flows: Sequence[bool]) -> None:
-        super().__init__(graph, name)
-        self.flows = tuple(flows)
-
-    def build(self, building: Building, key: Key) -> tuple[Value, ...]:
-        results = super().build(building, key)
-        return tuple(v if flows else building.b.detach(v) for v, flows in zip(results, self.flows, strict=True))
-
-    def require(self, building: Building, key: Key, results: Sequence[Value]) -> list[bool]:
-        needs = building.mode and any(building.grads[n] for n in self.operands(key))
-        return [needs and flows and is_floating(v) for v, flows in zip(results, self.flows, strict=True)]
-
-
 class Entry:
     """A traced and compiled function for one kind of arguments."""
 
     def __init__(self, traced: Traced, name: str, keep: list[Any]) -> None:
         self.traced, self.keep = traced, keep
         graph = traced.graph
-        self.program: Program = make_program(graph.inputs, graph.nodes, graph.outputs, name)
+        self.program: Program | Staged
+        if traced.calls:
+            others = zip(graph.inputs[traced.arguments :], traced.outside, strict=True)
+            self.program = Staged(graph, traced.calls, {v: o for v, o in others if isinstance(o, HostResult)}, name)
+        else:
+            self.program = make_program(graph.inputs, graph.nodes, graph.outputs, name)
         self.types: list[TensorType] = [v.type for v in graph.outputs]  # type: ignore[misc]
         self.flags = [(o, f._type, f._requires_grad) for o in traced.outside if isinstance(o, Outside) and (f := o.found()) is not None]
-        self.inlined = Inlined(graph, name, traced.differentiable) if any(traced.differentiable) else None
+        self.inlined = Inlined(graph, name, traced.differentiable) if any(traced.differentiable) and not traced.calls else None
         self.once = bool(traced.leaked)
         self._natives: dict[tuple[Any, ...], tuple[int, Callable[..., Any] | None]] = {}
 
@@ -110,6 +99,8 @@ class Entry:
         """The short way for calls like this one, made at its first repetition; None where there is none."""
         kind, epoch = (*map(type, leaves), mode), int(defaults.epoch[0])
         known = self._natives.get(kind)
+        if isinstance(self.program, Staged):
+            return None
         if known is None or known[0] != epoch:  # an entry of an earlier epoch declines every call
             entry = native_entry(self.program, self.traced, leaves, fallback)
             if entry is None and not (mode and self.inlined is not None):
@@ -133,6 +124,8 @@ class Entry:
                 x = outside.found()
                 array = x._array
                 arrays.append(array if array is not None else x._elements())
+            elif isinstance(outside, HostResult):
+                arrays.append(None)
             else:
                 generator, count = outside
                 arrays.append(np.array([generator.seed_number, generator.offset], np.int64))
@@ -325,6 +318,8 @@ class JitFunction(functools.partial[Any]):
                 elif not is_static(kind):
                     type_, requires_grad = kind
                     made.append(trace.add_argument(type_, requires_grad, name))
+            if local.segment.outer.writes_memory:
+                trace.given = [_array(x) for x, kind in zip(leaves, kinds, strict=True) if not is_static(kind)]
             return made
 
         def call(arguments: list[Any]) -> tuple[list[Any], tree.Structure]:

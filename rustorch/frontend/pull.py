@@ -82,6 +82,22 @@ class Call(Primitive):
         return super().require(building, key, results) if key[1] else [False] * len(results)
 
 
+class Inlined(Call):
+    """A traced function as one operation of an open segment, so that gradients flow through it."""
+
+    def __init__(self, graph: Graph, name: str, flows: Sequence[bool]) -> None:
+        super().__init__(graph, name)
+        self.flows = tuple(flows)
+
+    def build(self, building: Building, key: Key) -> tuple[Value, ...]:
+        results = super().build(building, key)
+        return tuple(v if flows else building.b.detach(v) for v, flows in zip(results, self.flows, strict=True))
+
+    def require(self, building: Building, key: Key, results: Sequence[Value]) -> list[bool]:
+        needs = building.mode and any(building.grads[n] for n in self.operands(key))
+        return [needs and flows and is_floating(v) for v, flows in zip(results, self.flows, strict=True)]
+
+
 PULL = Pull()
 
 

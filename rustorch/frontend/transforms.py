@@ -17,12 +17,14 @@ from rustorch.errors import ArgumentError, GradError, ShapeError, Unsupported, c
 from rustorch.frontend import tree
 from rustorch.frontend.backward import grad as gradients
 from rustorch.frontend.base import TensorBase
+from rustorch.frontend.course import building_of
 from rustorch.frontend.creation import full_op, tensor
 from rustorch.frontend.dual import Level
 from rustorch.frontend.elementwise import recorded
+from rustorch.frontend.history import history_of
 from rustorch.frontend.modes import Transforming, enable_grad, is_grad_enabled
 from rustorch.frontend.movement import cat
-from rustorch.frontend.segment import VARIABLE, Building, Key, Primitive, alias, is_floating, value_of
+from rustorch.frontend.segment import VARIABLE, Building, Key, Origin, Primitive, alias, is_floating, value_of
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import convert_to, tracked
 from rustorch.ir.analysis import dependents
@@ -93,17 +95,21 @@ def released(x: Any, variables: Sequence[Any]) -> Any:
 
 
 def _has_other_sources(x: TensorBase, variables: set[int]) -> bool:
-    """Whether the segments behind a tensor read any leaf that requires gradients, besides some variables."""
-    waiting = [x._origin[0] if x._origin is not None else x._segment]
-    seen: set[int] = set()
+    """Whether a tensor depends on any leaf that requires gradients, besides some variables, through segments closed or around."""
+    waiting: list[Origin] = [x._origin or (x._segment, x._number)]
+    seen: set[tuple[int, int]] = set()
     while waiting:
-        segment = waiting.pop()
-        if segment is None or id(segment) in seen:
+        segment, number = waiting.pop()
+        if segment is None or (id(segment), number) in seen:
             continue
-        seen.add(id(segment))
-        for leaf, origin in segment.sources.values():
+        seen.add((id(segment), number))
+        _, reached = history_of(building_of(segment), [number], list(segment.sources))
+        for n in reached:
+            leaf, origin = segment.sources[n]
             if origin is not None:
-                waiting.append(origin[0])
+                waiting.append(origin)
+            elif leaf._array is None and leaf._segment is not segment:  # recorded around a trace
+                waiting.append((leaf._segment, leaf._number))
             elif id(leaf) not in variables:
                 return True
     return False
@@ -118,9 +124,7 @@ class Call:
         places = (argnums,) if isinstance(argnums, int) else tuple(argnums)
         for i in places:
             if not -len(args) <= i < len(args):
-                raise ArgumentError(
-                    f"Got argnum={i}, but only {len(args)} positional inputs: gradients are taken of positional arguments"
-                )
+                raise GradError(f"Got argnum={i}, but only {len(args)} positional inputs: gradients are taken of positional arguments")
         self.places = [i % len(args) for i in places]
         self.single = isinstance(argnums, int)
         new = list(args)
