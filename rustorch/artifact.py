@@ -117,6 +117,8 @@ class Result:
     index: int = 0
     guards: tuple[tuple[str, str], ...] = ()
     fresh: tuple[tuple[str, str], ...] = ()
+    sized: str = ""
+    """The slot that receives this result's part of what `Signature.by_size` holds."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,11 @@ class Signature:
     dims: tuple[str, ...] = ()
     least: int = 2
     """Smallest value of a symbolic dimension."""
+    conditions: tuple[tuple[str, int], ...] = ()
+    """Pairs (expression over the dimensions, its smallest value)."""
+    by_size: str = ""
+    """Name of a dict from the dimensions' values (bytes: 64 bits each) to a tuple of one object per output; what is not in it
+    goes to the fallback. The objects must live as long as the process."""
     work_bytes: int | str = 0
     cost: int | str = 0
     """Bytes moved or operations done, whichever is more: above `release_above` the kernel runs without the interpreter's lock."""

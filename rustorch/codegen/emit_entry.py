@@ -86,6 +86,10 @@ class _Entry(Module):
         """Values of the symbolic dimensions, and of expressions over them."""
         self.unsolved: list[tuple[str, str]] = []
         """Sizes found, and the expressions that they must equal."""
+        self.dims = "null"
+        """The dimensions' values in a row."""
+        self.by_size: dict[int, str] = {}
+        """What the dict of sizes holds for each output that asks for it."""
         self.arrays: list[str] = []
         """Input arrays that are Python objects: what a kernel without the interpreter's lock must own."""
         self.readers: dict[tuple[Guards, bool], str] = {}
@@ -269,6 +273,28 @@ class _Entry(Module):
             raise Unsupported(f"dimension {missing[0]} stands only inside expressions: some input must have it as a size of its own")
         for found, expression in self.unsolved:
             self.check(self.text.let(f"icmp eq i64 {found}, {self.size(expression)}"))
+        for expression, least in self.signature.conditions:
+            self.check(self.text.let(f"icmp sge i64 {self.size(expression)}, {least}"))
+        self.dims = self.on_stack("i64", [self.sizes[name] for name in self.signature.dims])
+        if self.signature.by_size:
+            self.look_up(self.signature.by_size)
+
+    def look_up(self, name: str) -> None:
+        """What a dict holds for these sizes. The tuple that is found cannot go before it is read: no Python code runs in between."""
+        with self.define("ptr", "by_size", "ptr %sizes") as text:
+            key = self.call("ptr", "PyBytes_FromStringAndSize", "ptr %sizes", f"i64 {8 * len(self.signature.dims)}")
+            text.need(text.there(key), "failed")
+            found = self.call("ptr", "PyDict_GetItem", f"ptr {self.object(f'object.{name}')}", f"ptr {key}")
+            self.call("void", "Py_DecRef", f"ptr {key}")
+            text.put(f"ret ptr {found}")
+            text.label("failed")
+            self.call("void", "PyErr_Clear")
+            text.put("ret ptr null")
+        found = self.part("ptr", "by_size", f"ptr {self.dims}")
+        self.check(self.text.there(found))
+        for place, result in enumerate(self.signature.results):
+            if result.sized:
+                self.by_size[place] = self.text.load("ptr", found, self.layout.tuple_items + 8 * place)
 
     def size(self, size: int | str) -> str:
         """A size as an LLVM value; each expression is computed once."""
@@ -380,10 +406,9 @@ class _Entry(Module):
         """Call the driver; its return code."""
         text, signature = self.text, self.signature
         args = self.on_stack("ptr", data + [text.load("ptr", array, self.layout.array_data) for array in fresh])
-        dims = self.on_stack("i64", [self.sizes[name] for name in signature.dims])
         work, arena = self.workspace(len(fresh))
         code = text.alloca("i32")
-        call = f"call i32 {self.word('driver')}(ptr {dims}, ptr {args}, ptr {work}, ptr {self.word('executor')})"
+        call = f"call i32 {self.word('driver')}(ptr {self.dims}, ptr {args}, ptr {work}, ptr {self.word('executor')})"
         if isinstance(signature.cost, int):
             self.native(call, code, unlocked=signature.cost > signature.release_above)
         else:
@@ -485,6 +510,9 @@ class _Entry(Module):
                     value = self.object(f"object.{name}")
                     self.call("void", "Py_IncRef", f"ptr {value}")
                     text.store("ptr", value, tensor, self.offsets[slot])
+                if result.sized:
+                    self.call("void", "Py_IncRef", f"ptr {self.by_size[place]}")
+                    text.store("ptr", self.by_size[place], tensor, self.offsets[result.sized])
                 returned.append((place, tensor))
             else:
                 returned.append((place, array))

@@ -135,7 +135,7 @@ def full_op(b: Builder, value: Any, type: TensorType) -> Value:
 def _made(value: Any, shape: tuple[int, ...], dtype: DType, requires_grad: bool) -> Any:
     """A tensor full of a number: concrete where it is a leaf of its own, recorded inside a traced function."""
     for size in shape:
-        if size < 0:
+        if isinstance(size, int) and size < 0:
             raise ShapeError(f"Trying to create tensor with negative dimension {size}: {list(shape)}")
     check_can_require(dtype, requires_grad)
     if local.segment.writes_memory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,10 @@ from rustorch import compiler
 from rustorch.artifact import Result, Signature, Source, TensorSlots
 from rustorch.frontend.base import FRESH_SLOTS, TensorBase, tensor_class
 from rustorch.frontend.program import Program
+from rustorch.frontend.segment import tensor_type
 from rustorch.frontend.state import defaults
+from rustorch.ir.conditions import decisive
+from rustorch.ir.dims import Size, rename
 from rustorch.ir.graph import Graph
 from rustorch.ir.types import TensorType
 
@@ -49,20 +52,24 @@ def entry_of(
     compiled = program.compiled
     assert compiled is not None and compiled.artifact is not None
     artifact = compiled.artifact
+    names = dict(zip(program.dims, artifact.dims, strict=True))
     signature = Signature(
         arguments=arguments,
         inputs=tuple(artifact.inputs),
         sources=tuple(sources),
         outputs=tuple(artifact.outputs),
         results=tuple(results),
+        dims=artifact.dims,
+        conditions=tuple((str(rename(size, names)), least) for size, least in decisive(program.graph).items()) if names else (),
+        by_size="types" if any(result.sized for result in results) else "",
         work_bytes=artifact.work_bytes,
-        cost=_cost(program.graph),
+        cost=_cost(program.graph, names),
         slots=TensorSlots("_array", _FRESH),
         as_tuple=as_tuple,
         epoch=epoch,
         keywords=keywords,
     )
-    objects = _OBJECTS | {f"type{k}": value.type for k, value in enumerate(program.graph.outputs)}
+    objects = _OBJECTS | {f"type{k}": value.type for k, value in enumerate(program.graph.outputs)} | {"types": program.types}
     return compiler.python_entry(compiled, signature, fallback, tensor_class(), captured, objects, defaults.epoch)
 
 
@@ -71,8 +78,10 @@ _OBJECTS: dict[str, object] = {"none": None, "false": False, "true": True, "minu
 _FRESH = tuple((slot, next(name for name, known in _OBJECTS.items() if known == value)) for slot, value in FRESH_SLOTS.items())
 
 
-def new_tensor(output: int, place: int) -> Result:
+def new_tensor(program: Program, output: int, place: int) -> Result:
     """An output of the graph as a new tensor, at a place of the answer."""
+    if not tensor_type(program.graph.outputs[output]).is_static:
+        return Result("tensor", place, sized="_type")
     return Result("tensor", place, fresh=(("_type", f"type{output}"),))
 
 
@@ -85,11 +94,11 @@ def argument(x: Any, place: int) -> Source | None:
     return Source(type(x).__name__, place) if type(x) in (float, int) else None
 
 
-def _cost(graph: Graph) -> int:
-    """Elements read, written and computed: what the time of a call grows with."""
-    total = 0
+def _cost(graph: Graph, names: Mapping[str, str]) -> int | str:
+    """Elements read, written and computed: what the time of a call grows with; dimensions by their other names."""
+    total: Size = 0
     for node in graph.nodes:
         for value in (*node.operands, *node.results):
-            if isinstance(value.type, TensorType) and isinstance(value.type.size, int):
-                total += value.type.size
-    return total
+            if isinstance(value.type, TensorType):
+                total = total + value.type.size
+    return total if isinstance(total, int) else str(rename(total, names))

@@ -25,6 +25,7 @@ from rustorch.frontend.movement import broadcast_tensors, cut, is_plain, plain_v
 from rustorch.frontend.movement import reshape as reshape_view
 from rustorch.frontend.operation import from_array
 from rustorch.frontend.reduction import where_op
+from rustorch.frontend.sizes import plain
 from rustorch.frontend.state import local
 from rustorch.frontend.storage import check_writable, convert_to, rebind, write
 from rustorch.ir.dims import Dim, Size, product
@@ -264,7 +265,7 @@ def _bounds(e: slice, size: Size) -> tuple[Any, Any, int]:
 def _counted(place: Any, size: Size) -> Size:
     """A place, counted from the end where it is negative."""
     if isinstance(place, Dim):
-        return place
+        return plain(place)  # type: ignore[no-any-return]
     return int(place) + size if place < 0 else int(place)
 
 

@@ -25,11 +25,13 @@ from rustorch.frontend.native_entry import native_entry
 from rustorch.frontend.native_step import native_step
 from rustorch.frontend.operation import from_array
 from rustorch.frontend.program import Program, make_program
+from rustorch.frontend.promotion import Family, Promoted, pattern_of, with_sizes
 from rustorch.frontend.pull import Inlined
 from rustorch.frontend.segment import carrier
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import count_write, store, write
 from rustorch.frontend.trace import Output, Outside, Trace, Traced, run_traced
+from rustorch.ir.dims import Dim, Size
 from rustorch.ir.dtypes import from_numpy
 from rustorch.ir.location import user_location
 from rustorch.ir.printer import to_text
@@ -44,6 +46,8 @@ class CacheInfo(NamedTuple):
     hits: int
     misses: int
     currsize: int
+    promoted: int = 0
+    """How many of the programs serve several sizes of arguments."""
 
 
 class Switch:
@@ -82,6 +86,7 @@ class Entry:
         self.flags = [(o, f._type, f._requires_grad) for o in traced.outside if isinstance(o, Outside) and (f := o.found()) is not None]
         self.inlined = Inlined(graph, name, traced.differentiable) if any(traced.differentiable) and not traced.calls else None
         self.once = bool(traced.leaked)
+        self.is_static = all(type_.is_static for type_ in self.types)
         self._natives: dict[tuple[Any, ...], tuple[int, Callable[..., Any] | None]] = {}
 
     def fits(self) -> bool:
@@ -131,7 +136,9 @@ class Entry:
                 arrays.append(np.array([generator.seed_number, generator.offset], np.int64))
                 generator.offset += count
         results = self.program.run(arrays)
-        return [concrete(array, type_) for array, type_ in zip(results, self.types, strict=True)]
+        if self.is_static:
+            return [concrete(array, type_) for array, type_ in zip(results, self.types, strict=True)]
+        return [concrete(array, TensorType(type_.dtype, array.shape)) for array, type_ in zip(results, self.types, strict=True)]
 
     def record(self, given: list[Any]) -> list[Any]:
         """The outputs, recorded in the open segment."""
@@ -246,6 +253,10 @@ class JitFunction(functools.partial[Any]):
         self.function = function
         self.static_argnums, self.static_argnames, self.donate = frozenset(static_argnums), frozenset(static_argnames), tuple(donate)
         self._cache: dict[Any, list[Entry]] = {}
+        self._families: dict[Any, Family] = {}
+        """By what a program depends on besides sizes."""
+        self._for_all_sizes: Callable[..., Any] | None = None
+        """The native entry of a program for several sizes: where calls go that the present one, for known sizes, does not take."""
         self._lock = threading.RLock()
         self._hits = self._misses = 0
         self._enter(self._call)
@@ -262,15 +273,66 @@ class JitFunction(functools.partial[Any]):
         leaves, structure = self._flatten(args, kwargs)
         kinds = tuple(map(kind_of, leaves))
         key = (structure, kinds, segment.mode, defaults.dtype)
+        is_flat = not kwargs and len(leaves) == len(args)
         for entry in self._cache.get(key, ()):
             if entry.fits():
                 self._hits += 1
-                if not kwargs and len(leaves) == len(args):
-                    self._enter(entry.native(leaves, segment.mode, self._call) or self._call)
+                if is_flat:
+                    self._enter(entry.native(leaves, segment.mode, self._otherwise) or self._call)
                 break
         else:
-            entry = self._make(key, leaves, structure, kinds)
+            found = self._promoted(key, leaves)
+            entry = self._make(key, leaves, structure, kinds) if found is None else found
+            if found is not None and is_flat:
+                self._for_all_sizes = entry.native(leaves, segment.mode, self._call)
+                self._enter(self._for_all_sizes or self._call)
         return entry.call([x for x, kind in zip(leaves, kinds, strict=True) if not is_static(kind)])
+
+    def _otherwise(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls that the native entry for known sizes does not take."""
+        return (self._for_all_sizes or self._call)(*args, **kwargs)
+
+    def _promoted(self, key: Any, leaves: list[Any]) -> Entry | None:
+        """The program for several sizes that serves a call, if there is one or it is time to make one."""
+        structure, kinds, mode, dtype = key
+        pattern, sizes = pattern_of(kinds)
+        with self._lock:
+            family = self._families.setdefault((structure, pattern, mode, dtype), Family())
+            found = family.find(sizes)
+            if found is None or not found[0].entry.fits():
+                proposal = family.proposal(sizes)
+                if proposal is None or not self._promote(family, proposal, key, leaves):
+                    family.seen.append(sizes)
+                    return None
+                found = family.find(sizes)
+                if found is None:  # the program assumes more than these sizes fulfil
+                    family.seen.append(sizes)
+                    return None
+            else:
+                self._hits += 1
+            promoted, values = found
+            promoted.entry.program.note_sizes(values)
+            return promoted.entry  # type: ignore[no-any-return]
+
+    def _promote(self, family: Family, sizes: Sequence[Size], key: Any, leaves: list[Any]) -> bool:
+        """Make a program for several sizes; whether that was possible. Any error is left to the program for known sizes to tell."""
+        structure, kinds, mode, _ = key
+        names = ", ".join(sorted({str(size) for size in sizes if isinstance(size, Dim)}))
+        try:
+            entry = Entry(self._trace(leaves, structure, with_sizes(kinds, sizes), mode), self._name(), [])
+        except Exception as error:
+            why = str(error).partition("\n")[0]
+        else:
+            why = "tensors that it makes outlive it" if entry.once else "gradients flow out of it" if entry.inlined and mode else ""
+        family.refused = bool(why)
+        if why:
+            note(f"{self._name()} is compiled for every size of its arguments", user_location(), why)
+            return False
+        self._misses += 1
+        journal.traces += 1
+        note(f"traced {self._name()} for all sizes {names}", user_location(), "sizes of its arguments have changed")
+        family.programs.append(Promoted(sizes, entry, entry.program.graph))
+        return True
 
     def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], tree.Structure]:
         if self.static_argnums or self.static_argnames:
@@ -337,11 +399,14 @@ class JitFunction(functools.partial[Any]):
 
     def cache_info(self) -> CacheInfo:
         """How often a known program was called, how often one was made, and how many there are."""
-        return CacheInfo(self._hits, self._misses, sum(map(len, self._cache.values())))
+        promoted = sum(len(family.programs) for family in self._families.values())
+        return CacheInfo(self._hits, self._misses, sum(map(len, self._cache.values())) + promoted, promoted)
 
     def clear_cache(self) -> None:
         """Forget all programs."""
         self._cache.clear()
+        self._families.clear()
+        self._for_all_sizes = None
         self._enter(self._call)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:

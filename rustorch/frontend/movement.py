@@ -30,6 +30,7 @@ from rustorch.frontend.emission import (
 )
 from rustorch.frontend.emission import broadcast_to as repeated
 from rustorch.frontend.emission import reshape as reshaped
+from rustorch.frontend.sizes import plain
 from rustorch.frontend.state import local
 from rustorch.frontend.storage import into, link, noted
 from rustorch.ir.dims import Dim, Size, product
@@ -251,7 +252,7 @@ def sizes_from(given: tuple[Any, ...]) -> tuple[Any, ...]:
     sizes = given[0] if len(given) == 1 and not isinstance(given[0], (int, np.integer, TensorBase, Dim)) else given
     if _INT.issuperset(map(type, sizes)):
         return tuple(sizes)
-    return tuple(size if type(size) is int or type(size) is Dim else _index(size) for size in sizes)
+    return tuple(size if type(size) is int else plain(size) if isinstance(size, Dim) else _index(size) for size in sizes)
 
 
 _INT = frozenset({int})

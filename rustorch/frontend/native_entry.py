@@ -36,7 +36,7 @@ def native_entry(program: Program, traced: Traced, leaves: Sequence[Any], fallba
         return None  # an argument without a check
     place_of = {place: k for k, (_, place) in enumerate(program.outputs)}
     order = [x.index for x in traced.leaves]
-    results = [new_tensor(k, order.index(place_of[k])) for k in range(len(program.outputs))]
+    results = [new_tensor(program, k, order.index(place_of[k])) for k in range(len(program.outputs))]
     as_tuple = traced.structure.kind == "tuple"
     return entry_of(program, len(leaves), sources, results, fallback, captured, as_tuple=as_tuple, epoch=True, keywords=True)
 

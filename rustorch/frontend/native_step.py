@@ -145,6 +145,6 @@ class _Plan:
             if index in target_of:
                 results.append(Result("captured", captured[id(target_of[index])], (("_segment", "none"),)))
             else:
-                results.append(new_tensor(k, self.place[index]))
+                results.append(new_tensor(self.program, k, self.place[index]))
         sources = [self.source(place) for place in self.program.inputs]
         return entry_of(self.program, len(self.leaves) + self.extra, sources, results, _decline, self.captured, as_tuple=True, epoch=True)

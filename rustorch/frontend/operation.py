@@ -38,6 +38,7 @@ from rustorch.frontend import base
 from rustorch.frontend.base import Array, TensorBase, concrete
 from rustorch.frontend.segment import Building, Key, Primitive, Segment, carrier
 from rustorch.frontend.state import local
+from rustorch.ir.dims import Dim
 from rustorch.ir.dtypes import from_numpy
 from rustorch.ir.graph import Value
 from rustorch.ir.types import TensorType
@@ -340,7 +341,7 @@ def _slowly(segment: Segment, op: Operation, args: tuple[Any, ...]) -> Any:
 def as_operator(segment: Segment, op: Operation, args: tuple[Any, ...]) -> Any:
     """Record an operator; operands of a foreign kind are left to their own class."""
     for x in args:
-        if not isinstance(x, (TensorBase, bool, int, float)) and not hasattr(x, "__array__"):
+        if not isinstance(x, (TensorBase, bool, int, float, Dim)) and not hasattr(x, "__array__"):
             return NotImplemented
     return segment.record(op, args)
 

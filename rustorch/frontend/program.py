@@ -5,8 +5,10 @@ Both doors come through here, so that the same program, recorded or traced, is t
 
 from __future__ import annotations
 
+import functools
+import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,8 +17,13 @@ from rustorch.compiler import Compiled, NodeByNode
 from rustorch.config import config
 from rustorch.frontend.base import Array
 from rustorch.ir.analysis import live_nodes
+from rustorch.ir.dims import evaluate
 from rustorch.ir.graph import Graph, Node, Value
+from rustorch.ir.types import TensorType, Type
 from rustorch.ops.interpret import interpret
+
+REMEMBERED_SIZES = 4096
+"""So many values of a program's dimensions are known to its native entry."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,22 @@ class Program:
     compiled: Compiled | None
     stepwise: NodeByNode | None = None
     """What runs it as long as it is not compiled; without it, the numpy references do."""
+    types: dict[bytes, tuple[TensorType, ...]] = field(default_factory=dict)
+    """Types of the graph's outputs by the values of its dimensions (64 bits each), for native entries."""
+
+    @functools.cached_property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the graph's symbolic dimensions, in the order of the compiled code's, where they may have other names."""
+        names = (name for value in self.graph.inputs if isinstance(value.type, TensorType) for name in value.type.symbols())
+        return tuple(dict.fromkeys(names))
+
+    def note_sizes(self, sizes: Mapping[str, int]) -> None:
+        """Let native entries take calls with these values of the graph's symbolic dimensions."""
+        key = struct.pack(f"{len(self.dims)}q", *(sizes[name] for name in self.dims))
+        if key not in self.types:
+            if len(self.types) >= REMEMBERED_SIZES:
+                self.types.clear()
+            self.types[key] = tuple([sized(value.type, sizes) for value in self.graph.outputs])
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """The results for these inputs."""
@@ -53,6 +76,12 @@ class Program:
         for i in self.copied:
             results[i] = results[i].copy()
         return results
+
+
+def sized(type_: Type, sizes: Mapping[str, int]) -> TensorType:
+    """A tensor type with the values of its dimensions."""
+    assert isinstance(type_, TensorType)
+    return type_ if type_.is_static else TensorType(type_.dtype, tuple([evaluate(size, sizes) for size in type_.shape]))
 
 
 def make_program(

@@ -18,6 +18,7 @@ from rustorch.frontend.creation import check_can_require
 from rustorch.frontend.differentiable import Differentiable
 from rustorch.frontend.dtype import CPU, Size, as_dtype, device
 from rustorch.frontend.generated import Methods
+from rustorch.frontend.sizes import shown_shape
 from rustorch.frontend.state import local
 from rustorch.frontend.storage import bases, become_leaf, convert_to, is_leaf, rebind, same, write
 from rustorch.ir.dtypes import bool_, f32, f64, i32, i64
@@ -70,7 +71,8 @@ class Tensor(Differentiable, Methods):
     @property
     def shape(self) -> Size:
         """The sizes of the dimensions."""
-        return Size(self._type.shape)  # type: ignore[arg-type]
+        type_ = self._type
+        return Size(type_.shape) if self._array is not None or type_.is_static else shown_shape(type_.shape)  # type: ignore[arg-type]
 
     @property
     def dtype(self) -> DType:
@@ -115,7 +117,7 @@ class Tensor(Differentiable, Methods):
         """The shape, or the size of one dimension."""
         if dim is None:
             return self.shape
-        shape = self._type.shape
+        shape = self.shape
         if not -max(len(shape), 1) <= dim < max(len(shape), 1):
             raise DimensionError(
                 f"Dimension out of range (expected to be in range of [{-max(len(shape), 1)}, {max(len(shape), 1) - 1}], but got {dim})"
@@ -155,7 +157,7 @@ class Tensor(Differentiable, Methods):
     def __len__(self) -> int:
         if not self._type.shape:
             raise ArgumentError("len() of a 0-d tensor")
-        return int(self._type.shape[0])  # type: ignore[arg-type]
+        return int(self.shape[0])
 
     # --- Its elements: observation points -----------------------------------------------------------------------------
 

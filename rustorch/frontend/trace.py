@@ -19,10 +19,12 @@ from rustorch.frontend.history import used_history
 from rustorch.frontend.random import offset_key
 from rustorch.frontend.recorder import held
 from rustorch.frontend.segment import GONE, LEAF, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type, value_of
+from rustorch.frontend.sizes import plain
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.stated import state_derivatives, with_regions
 from rustorch.frontend.storage import convert_to
 from rustorch.frontend.trie import INPUT, NUMBER
+from rustorch.ir.dims import Dim
 from rustorch.ir.dtypes import i64
 from rustorch.ir.graph import Graph, Value
 from rustorch.ir.location import UNKNOWN, Location, user_location
@@ -38,6 +40,21 @@ class _Nowhere:
 
 
 _NOWHERE = _Nowhere()
+
+
+class SizeOf(Primitive):
+    """A size without a value, as a number: one more than the last place along an axis of that size. Its key holds the size."""
+
+    name = "size"
+
+    def build(self, building: Building, key: Key) -> tuple[Value, ...]:
+        b, size = building.b, key[1]
+        places = b.iota(type=TensorType(i64, (size,)), axis=0)
+        last = b.slice(places, starts=(size - 1,), limits=(size,), strides=(1,))
+        return (b.add(b.reshape(last, shape=()), 1),)
+
+
+SIZE = SizeOf()
 
 
 class Trace(Segment):
@@ -62,6 +79,8 @@ class Trace(Segment):
         """By `id`: tensors from outside whose `.grad` was looked at before it was set, and what was found."""
         self.generators: dict[int, tuple[Any, int, int]] = {}
         """By `id`: random generators, the number of their key, and how many numbers were drawn."""
+        self.is_symbolic = False
+        """Whether some argument has a size without a value."""
         self.watched: list[tuple[Any, str, Any]] = []
         """Attributes that the program depends on, and their values."""
 
@@ -99,8 +118,24 @@ class Trace(Segment):
         return any(s is self for s in open_traces())
 
     def record(self, operation: Any, args: tuple[Any, ...]) -> Any:
+        if self.is_symbolic:
+            args = tuple([self.known_part(x, operation, place) for place, x in enumerate(args, 1)])
         key = operation.key(self, args)
         return self.recorded(operation, key, args, self.record_key(operation, key))
+
+    def known_part(self, x: Any, operation: Any, place: int) -> Any:
+        """An argument in which sizes without a value are what operations take: a number in the place of a tensor, else a `Dim`."""
+        if isinstance(x, (tuple, list)):
+            return tuple([self.known_part(part, operation, place) for part in x]) if any(isinstance(p, Dim) for p in x) else x
+        if not isinstance(x, Dim):
+            return x
+        if place not in operation.numeric:
+            return plain(x)
+        values, _ = self.emit(SIZE, (SIZE, plain(x)), UNKNOWN)
+        self.building.ir[-1] = Scalar(values[0], int)
+        self.values.append(GONE)
+        self.count += 1
+        return self.add_view(self.count - 1)
 
     def record_key(self, operation: Primitive, key: Key) -> list[Any]:
         values, flags = self.emit(operation, key, user_location())
@@ -181,6 +216,7 @@ class Trace(Segment):
 
     def add_argument(self, type_: TensorType, requires_grad: bool, name: str) -> Any:
         """A new input, and the tensor that stands for it in the function."""
+        self.is_symbolic = self.is_symbolic or not type_.is_static
         values, _ = self.emit(INPUT, (INPUT, type_, requires_grad), UNKNOWN)
         values[0].hint = name
         t = self.add_view(self.take_input(None))

@@ -24,6 +24,8 @@ Word = TypeVar("Word", ctypes.c_uint64, ctypes.c_uint32, ctypes.c_double)
 API = (
     "Py_IncRef",
     "Py_DecRef",
+    "PyBytes_FromStringAndSize",
+    "PyDict_GetItem",
     "PyErr_Clear",
     "PyEval_SaveThread",
     "PyEval_RestoreThread",
