@@ -18,12 +18,13 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """A call. `expected` is numpy's answer; `smooth` says that gradients are checked against difference quotients."""
+    """A call. `expected` is numpy's answer (None where only PyTorch has one); `smooth` says that gradients are checked against
+    difference quotients."""
 
     name: str
     call: Callable[..., Any]
     arrays: tuple[Array, ...]
-    expected: Callable[..., Any]
+    expected: Callable[..., Any] | None
     smooth: bool
     elementwise: bool
     """Whether any shape will do: then 0-d, empty and size-1 tensors are tried, too."""
@@ -41,7 +42,7 @@ def case(
     name: str,
     call: Callable[..., Any],
     *arrays: Any,
-    to: Callable[..., Any],
+    to: Callable[..., Any] | None,
     smooth: bool = True,
     elementwise: bool = False,
     exact: bool = False,
@@ -279,7 +280,7 @@ case("cat of types", lambda t, x, n: t.cat((x, n), -1), X, N, to=lambda x, n: np
 case("cat of nothing", lambda t, x: t.cat((t.tensor([]), x)), X, to=lambda x: x)
 case("stack", lambda t, x, y: (t.stack((x, y)), t.stack((x, y), -1)), X, Y, to=lambda x, y: (np.stack((x, y)), np.stack((x, y), -1)))
 case("block_diag", lambda t, x, v: t.block_diag(x, v, x[0, 0]), X, V,
-     to=lambda x, v: np.block([[x, np.zeros((3, 5))], [np.zeros((1, 4)), v[None], np.zeros((1, 1))], [np.zeros((1, 8)), x[:1, :1]]]))  # fmt: skip
+     to=lambda x, v: np.block([[x, np.zeros((3, 5))], [np.zeros((1, 4)), v[None], np.zeros((1, 1))], [np.zeros((1, 8)), x[:1, :1]]]))
 case("cartesian_prod", lambda t, v, w: t.cartesian_prod(v, w), V, W[:2], to=lambda v, w: np.array([(a, b) for a in v for b in w]))
 case("combinations", lambda t, v: (t.combinations(v), t.combinations(v, 2, True)), V[:3],
      to=lambda v: (v[[[0, 1], [0, 2], [1, 2]]], v[[[0, 0], [0, 1], [0, 2], [1, 1], [1, 2], [2, 2]]]))  # fmt: skip
@@ -311,8 +312,10 @@ for _k in (-4, -1, 0, 2, 9):
 case("diagonal dims", lambda t, x: (t.diagonal(x, 1, 0, 2), t.diagonal(x, -1, -1, 1)), T3,
      to=lambda x: (np.diagonal(x, 1, 0, 2), np.diagonal(x, -1, 2, 1)))  # fmt: skip
 for _k in (-2, 0, 1):
-    case(f"diag_embed {_k}", lambda t, x, k=_k: (t.diag_embed(x, k), t.diag_embed(x, k, 0, 2), t.diag(x[0], k), t.diagflat(x, k)), X[:2, :2],
-         to=lambda x, k=_k: (np.stack([np.diag(r, k) for r in x]), np.stack([np.diag(r, k) for r in x], 1), np.diag(x[0], k), np.diagflat(x, k)))  # fmt: skip
+    case(f"diag_embed {_k}", lambda t, x, k=_k: (t.diag_embed(x, k), t.diag_embed(x, k, 0, 2), t.diag(x[0], k), t.diagflat(x, k)), X[:2,
+         :2],  # fmt: skip
+         to=lambda x, k=_k: (np.stack([np.diag(r, k) for r in x]), np.stack([np.diag(r, k) for r in x], 1), np.diag(x[0], k),
+           np.diagflat(x, k)))  # fmt: skip
     case(f"tril, triu {_k}", lambda t, x, k=_k: (t.tril(x, k), x.triu(k)), T3, to=lambda x, k=_k: (np.tril(x, k), np.triu(x, k)))
 case("diagonal_scatter", lambda t, x, v: (t.diagonal_scatter(x, v), t.diagonal_scatter(x, v, 1)), X, V[:3],
      to=lambda x, v: tuple(np.where(np.eye(3, 4, k, dtype=bool), v[:, None], x) for k in (0, 1)))  # fmt: skip
@@ -322,7 +325,7 @@ case("vander", lambda t, v: (t.vander(v), t.vander(v, 3, True)), V, to=lambda v:
 case("sum_to_size", lambda t, x: (x.sum_to_size(3, 1), x.sum_to_size(4)), X, to=lambda x: (x.sum(1, keepdims=True), x.sum(0)))
 case("unravel_index", lambda t, i: t.unravel_index(i, (3, 4)), whole(12, 5), to=lambda i: np.unravel_index(i, (3, 4)), smooth=False)
 case("expand", lambda t, v: (v.expand(3, 4), t.broadcast_to(v, (2, 4)), *t.broadcast_tensors(v, t.ones(3, 1))), V,
-     to=lambda v: (np.broadcast_to(v, (3, 4)), np.broadcast_to(v, (2, 4)), np.broadcast_to(v, (3, 4)), np.ones((3, 4), np.float32)))  # fmt: skip
+     to=lambda v: (np.broadcast_to(v, (3, 4)), np.broadcast_to(v, (2, 4)), np.broadcast_to(v, (3, 4)), np.ones((3, 4), np.float32)))
 case("reshape", lambda t, x: (t.reshape(x, (2, -1)), x.flatten(), t.unflatten(x, 1, (2, -1)), x.view(-1, 3)), X,
      to=lambda x: (x.reshape(2, 6), x.ravel(), x.reshape(3, 2, 2), x.reshape(4, 3)))  # fmt: skip
 case("squeeze", lambda t, x: (t.unsqueeze(x, -1), x.unsqueeze(0).squeeze(), x.unsqueeze(1).squeeze(1)), X,
@@ -377,12 +380,14 @@ case("index_copy", lambda t, x, i, u: t.index_copy(x, 0, i, u), X, I4[:2], Y[:2]
 case("index_fill", lambda t, x, i: (t.index_fill(x, 1, i, 3), x.index_fill(0, i, 0.5)), X, np.array([0, -1]),
      to=lambda x, i: (_put(x, (slice(None), i), 3), _put(x, i, 0.5)))  # fmt: skip
 case("index_reduce", lambda t, x, i, u: (t.index_reduce(x, 0, i, u, "amax"), x.index_reduce(0, i, u, "prod", include_self=False)), X, I4, Y,
-     to=lambda x, i, u: (np.stack([np.maximum(x[0], u[1]), x[1], np.maximum(np.maximum(x[2], u[0]), u[2])]), np.stack([u[1], x[1], u[0] * u[2]])),
+     to=lambda x, i, u: (np.stack([np.maximum(x[0], u[1]), x[1], np.maximum(np.maximum(x[2], u[0]), u[2])]), np.stack([u[1], x[1],
+       u[0] * u[2]])),  # fmt: skip
      smooth=False)  # fmt: skip
 case("index_put", lambda t, x, i, j, v: (t.index_put(x, (i, j), v), x.index_put((i,), v[0])), X, I4, np.array([1, -1, 0]), V[:3],
      to=lambda x, i, j, v: (_put(x, (i, j), v), _put(x, i, v[0])))  # fmt: skip
 case("index_put accumulate", lambda t, x, i, v: t.index_put(x, (i, i), v, accumulate=True), X, I4, V[:3],
-     to=lambda x, i, v: _reduced(np.add, x.T.copy(), np.array([[0, 2, 2]]), np.zeros((1, 3))).T + np.array([[v[1], 0, 0, 0], [0] * 4, [0, 0, v[0] + v[2], 0]]))  # fmt: skip
+     to=lambda x, i, v: _reduced(np.add, x.T.copy(), np.array([[0, 2, 2]]), np.zeros((1, 3))).T + np.array([[v[1], 0, 0, 0], [0] * 4, [0,
+       0, v[0] + v[2], 0]]))  # fmt: skip
 case("take", lambda t, x, i: (t.take(x, i), x.take(i - 12)), X, whole(12, 2, 3), to=lambda x, i: (x.ravel()[i],) * 2)
 case("put", lambda t, x, i, v: (t.put(x, i, v), x.put(i, v, accumulate=True)), X, np.array([3, 0, -1]), V[:3],
      to=lambda x, i, v: (_put(x.ravel(), i, v).reshape(3, 4), _put(x.ravel(), i, x.ravel()[i] + v).reshape(3, 4)))  # fmt: skip
@@ -469,3 +474,215 @@ for _p in (0.0, 1.0, 2.0, 3.0, math.inf):
         [[np.linalg.norm(a - b, p) for b in ys] for a in xs] for xs, ys in zip(x, y, strict=True)]))  # fmt: skip
 case("bilinear", lambda t, x, y, w, c: (t.bilinear(x, y, w), t.nn.functional.bilinear(x, y, w, c)), X, A35, real(2, 4, 5), real(2),
      to=lambda x, y, w, c: (np.einsum("bi,oij,bj->bo", x, w, y), np.einsum("bi,oij,bj->bo", x, w, y) + c))  # fmt: skip
+
+# --- Functions of neural networks -------------------------------------------------------------------------------------
+
+S = sp.expit
+
+
+def F(t: Any) -> Any:
+    """The functions of neural networks."""
+    return t.nn.functional
+
+
+def _after(x: Array, how: str) -> Array:
+    """Elements' losses under a reduction."""
+    return np.asarray(x if how == "none" else x.mean() if how == "mean" else x.sum())
+
+
+FAR = np.where(np.abs(np.abs(X) - 0.5) < 0.1, 1.25, X)
+"""Away from where shrinking functions jump."""
+for _name, _call, _numpy in (
+    ("threshold", lambda t, x: F(t).threshold(x, 0.5, -3.0), lambda x: np.where(x > 0.5, x, -3.0)),
+    ("hardshrink", lambda t, x: F(t).hardshrink(x), lambda x: np.where(np.abs(x) > 0.5, x, 0)),
+    ("softshrink", lambda t, x: F(t).softshrink(x, 0.5), lambda x: np.sign(x) * np.maximum(np.abs(x) - 0.5, 0)),
+    ("celu", lambda t, x: F(t).celu(x, 1.5), lambda x: np.maximum(x, 0) + np.minimum(0, 1.5 * np.expm1(x / 1.5))),
+    ("rrelu", lambda t, x: F(t).rrelu(x), lambda x: np.where(x > 0, x, x * (1 / 8 + 1 / 3) / 2)),
+    ("relu6", lambda t, x: F(t).relu6(4 * x), lambda x: np.clip(4 * x, 0, 6)),
+    ("hardswish", lambda t, x: F(t).hardswish(x), lambda x: x * np.clip(x + 3, 0, 6) / 6),
+    ("mish", lambda t, x: F(t).mish(x), lambda x: x * np.tanh(np.logaddexp(0, x))),
+    ("gelu", lambda t, x: F(t).gelu(x), lambda x: x * sp.ndtr(x)),
+    ("silu", lambda t, x: F(t).silu(x), lambda x: x * S(x)),
+    ("elu", lambda t, x: F(t).elu(x, 2.0), lambda x: np.where(x > 0, x, 2 * np.expm1(x))),
+    ("logsigmoid", lambda t, x: F(t).logsigmoid(x), lambda x: np.log(S(x))),
+    ("softplus", lambda t, x: F(t).softplus(x, 2.0), lambda x: np.logaddexp(0, 2 * x) / 2),
+    ("softsign", lambda t, x: F(t).softsign(x), lambda x: x / (1 + np.abs(x))),
+    ("tanhshrink", lambda t, x: F(t).tanhshrink(x), lambda x: x - np.tanh(x)),
+):
+    elementwise(_name, _call, FAR, to=_numpy)
+case("glu", lambda t, x: F(t).glu(x), X, to=lambda x: x[:, :2] * S(x[:, 2:]))
+case("softmax", lambda t, x: (F(t).softmax(x, 1), F(t).softmin(x, -1), F(t).log_softmax(x, 0), x.softmax(0), x.log_softmax(1)), X,
+     to=lambda x: (sp.softmax(x, 1), sp.softmax(-x, 1), sp.log_softmax(x, 0), sp.softmax(x, 0), sp.log_softmax(x, 1)))  # fmt: skip
+
+SIGN = np.where(truth(3, 4), 1.0, -1.0)
+LABELS = np.array([2, 0, 3])
+ROWS = np.array([[2, 0, -1, 1], [3, -1, -1, -1], [0, 1, 2, 3]])
+
+
+def _others(x: Array, y: Array, p: int, margin: float, weight: Array | None = None) -> Array:
+    w = np.ones(x.shape[1]) if weight is None else weight
+    return np.array([sum(w[k] * max(0, margin - r[k] + r[j]) ** p for j in range(len(r)) if j != k) / len(r)
+                     for r, k in zip(x, y, strict=True)])  # fmt: skip
+
+
+def _labels(x: Array, rows: Array) -> Array:
+    found = []
+    for r, named in zip(x, rows, strict=True):
+        own = list(named[: list(named).index(-1)] if -1 in named else named)
+        found.append(sum(max(0, 1 - (r[k] - r[j])) for k in own for j in range(len(r)) if j not in own) / len(r))
+    return np.array(found)
+
+
+def _lengths(x: Array, y: Array, p: float = 2) -> Array:
+    return np.linalg.norm(x - y + 1e-6, p, -1)
+
+
+def _cosines(x: Array, y: Array) -> Array:
+    return (x * y).sum(-1) / np.sqrt((np.square(x).sum(-1) + 1e-12) * (np.square(y).sum(-1) + 1e-12))
+
+
+for _how in ("none", "mean", "sum"):
+    _r: dict[str, Any] = {"reduction": _how}
+    for _name, _call, _arrays, _numpy in (
+        ("mse_loss", lambda t, x, y, r=_r: F(t).mse_loss(x, y, **r), (X, Y), lambda x, y: (x - y) ** 2),
+        ("l1_loss", lambda t, x, y, r=_r: F(t).l1_loss(x, y, **r), (X, Y), lambda x, y: np.abs(x - y)),
+        ("poisson_nll_loss", lambda t, x, y, r=_r: F(t).poisson_nll_loss(x, y, **r), (X, P), lambda x, y: np.exp(x) - y * x),
+        ("poisson_nll_loss full", lambda t, x, y, r=_r: F(t).poisson_nll_loss(x, y, False, True, **r), (P, Q), lambda x, y: x
+         - y * np.log(x + 1e-8) + np.where(y > 1, y * np.log(y) - y + 0.5 * np.log(2 * np.pi * y), 0)),
+        ("gaussian_nll_loss", lambda t, x, y, v, r=_r: F(t).gaussian_nll_loss(x, y, v, **r), (X, Y, P),
+         lambda x, y, v: (np.log(v) + (x - y) ** 2 / v) / 2),
+        ("gaussian_nll_loss full", lambda t, x, y, v, r=_r: F(t).gaussian_nll_loss(x, y, v, True, **r), (X, Y, P[:, 0]),
+         lambda x, y, v: (np.log(v[:, None]) + (x - y) ** 2 / v[:, None] + np.log(2 * np.pi)) / 2),
+        ("cosine_embedding_loss", lambda t, x, y, s, r=_r: F(t).cosine_embedding_loss(x, y, s, 0.1, **r), (X, Y, np.array([1.0, -1.0,
+          -1.0])),  # fmt: skip
+         lambda x, y, s: np.where(s == 1, 1 - _cosines(x, y), np.maximum(0, _cosines(x, y) - 0.1))),
+        ("margin_ranking_loss", lambda t, x, y, s, r=_r: F(t).margin_ranking_loss(x, y, s, 0.3, **r), (X, Y, SIGN),
+         lambda x, y, s: np.maximum(0, -s * (x - y) + 0.3)),
+        ("hinge_embedding_loss", lambda t, x, s, r=_r: F(t).hinge_embedding_loss(x, s, 0.7, **r), (X, SIGN),
+         lambda x, s: np.where(s == 1, x, np.maximum(0, 0.7 - x))),
+        ("triplet_margin_loss", lambda t, x, y, z, r=_r: F(t).triplet_margin_loss(x, y, z, 0.5, **r), (X, Y, Z),
+         lambda x, y, z: np.maximum(0, _lengths(x, y) - _lengths(x, z) + 0.5)),
+        ("triplet_margin_loss swap", lambda t, x, y, z, r=_r: F(t).triplet_margin_loss(x, y, z, 2.5, p=1, swap=True, **r), (X, Y, Z),
+         lambda x, y, z: np.maximum(0, _lengths(x, y, 1) - np.minimum(_lengths(x, z, 1), _lengths(y, z, 1)) + 2.5)),
+        ("soft_margin_loss", lambda t, x, s, r=_r: F(t).soft_margin_loss(x, s, **r), (X, SIGN), lambda x, s: np.logaddexp(0, -s * x)),
+        ("multilabel_soft_margin_loss", lambda t, x, y, w, r=_r: F(t).multilabel_soft_margin_loss(x, y, w, **r), (X, C, P[0]),
+         lambda x, y, w: (w * (y * np.logaddexp(0, -x) + (1 - y) * np.logaddexp(0, x))).mean(-1)),
+        ("multi_margin_loss", lambda t, x, y, r=_r: F(t).multi_margin_loss(x, y, **r), (X, LABELS), lambda x, y: _others(x, y, 1, 1.0)),
+        ("multi_margin_loss weighted", lambda t, x, y, w, r=_r: F(t).multi_margin_loss(x, y, 2, 0.5, w, **r), (X, LABELS, P[0]),
+         lambda x, y, w: _others(x, y, 2, 0.5, w)),
+        ("multilabel_margin_loss", lambda t, x, y, r=_r: F(t).multilabel_margin_loss(x, y, **r), (X, ROWS), _labels),
+        ("huber_loss", lambda t, x, y, r=_r: F(t).huber_loss(x, y, delta=0.7, **r), (X, Y), lambda x, y: sp.huber(0.7, x - y)),
+        ("binary_cross_entropy", lambda t, x, y, r=_r: F(t).binary_cross_entropy(x, y, **r), (C, C[::-1].copy()),
+         lambda x, y: -(y * np.log(x) + (1 - y) * np.log1p(-x))),
+        ("kl_div", lambda t, x, y, r=_r: F(t).kl_div(x, y, **r), (X, C), lambda x, y: y * (np.log(y) - x)),
+        ("nll_loss", lambda t, x, y, r=_r: F(t).nll_loss(x, y, **r), (X, LABELS), lambda x, y: -x[np.arange(3), y]),
+        ("cross_entropy", lambda t, x, y, r=_r: F(t).cross_entropy(x, y, **r), (X, LABELS), lambda x, y: -sp.log_softmax(x,
+          1)[np.arange(3), y]),  # fmt: skip
+    ):  # fmt: skip
+        case(f"{_name} {_how}", _call, *_arrays, to=lambda *x, f=_numpy, h=_how: _after(f(*x), h),
+             smooth=_how == "mean" and _name != "gaussian_nll_loss full")  # fmt: skip
+case("cross_entropy of probabilities", lambda t, x, y: F(t).cross_entropy(x, y, label_smoothing=0.1), X, sp.softmax(Y, 1),
+     to=lambda x, y: -(sp.log_softmax(x, 1) * (0.9 * y + 0.1 / 4)).sum(1).mean())  # fmt: skip
+case("cross_entropy ignored", lambda t, x, y, w: F(t).cross_entropy(x, y, w, ignore_index=3), X, LABELS, P[0],
+     to=lambda x, y, w: -(w[y[:2]] * sp.log_softmax(x, 1)[np.arange(2), y[:2]]).sum() / w[y[:2]].sum())  # fmt: skip
+case("multi_margin_loss of one sample", lambda t, x: F(t).multi_margin_loss(x, t.tensor(1)), V,
+     to=lambda x: _others(x[None], np.array([1]), 1, 1.0)[0])  # fmt: skip
+case("multilabel_margin_loss of one sample", lambda t, x, y: F(t).multilabel_margin_loss(x, y), V, ROWS[0],
+     to=lambda x, y: _labels(x[None], y[None])[0])  # fmt: skip
+
+case("cosine_similarity", lambda t, x, y: F(t).cosine_similarity(x, y), X, Y,
+     to=lambda x, y: (x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1))  # fmt: skip
+case("pairwise_distance", lambda t, x, y: F(t).pairwise_distance(x, y), X, Y, to=_lengths)
+case("pdist", lambda t, x: (F(t).pdist(x), F(t).pdist(x, 1.0)), X,
+     to=lambda x: tuple(np.array([np.linalg.norm(x[i] - x[j], p) for i in range(3) for j in range(i + 1, 3)]) for p in (2, 1)))  # fmt: skip
+case("normalize", lambda t, x: F(t).normalize(x, 2.0, 1), X, to=lambda x: x / np.linalg.norm(x, axis=1, keepdims=True))
+case("one_hot", lambda t, i: F(t).one_hot(i, 4), LABELS, to=lambda i: np.eye(4, dtype=int)[i], smooth=False)
+case("embedding", lambda t, i, w: F(t).embedding(i, w), np.array([[0, 2], [1, 2]]), X, to=lambda i, w: w[i])
+for _how, _numpy in (("sum", np.sum), ("mean", np.mean), ("max", np.max)):
+    case(f"embedding_bag {_how}", lambda t, i, w, h=_how: F(t).embedding_bag(i, w, mode=h), np.array([[0, 2], [1, 2]]), X,
+         to=lambda i, w, f=_numpy: f(w[i], 1))  # fmt: skip
+    case(f"embedding_bag offsets {_how}", lambda t, i, w, o, h=_how: F(t).embedding_bag(i, w, o, mode=h), np.array([0, 2, 1, 2, 0]), X,
+         np.array([0, 2, 2]), to=lambda i, w, o, f=_numpy: np.stack([f(w[i[:2]], 0), np.zeros(4), f(w[i[2:]], 0)]))  # fmt: skip
+case("embedding_bag weights", lambda t, i, w, v: F(t).embedding_bag(i, w, mode="sum", per_sample_weights=v), np.array([[0, 2], [1, 2]]),
+     X, C[:2, :2],  # fmt: skip
+     to=lambda i, w, v: (w[i] * v[..., None]).sum(1))  # fmt: skip
+case("pixel_shuffle", lambda t, x: (F(t).pixel_shuffle(x, 2), F(t).pixel_unshuffle(x[:, :, :2, :2], 2)), real(1, 4, 2, 3),
+     to=lambda x: (x.reshape(1, 1, 2, 2, 2, 3).transpose(0, 1, 4, 2, 5, 3).reshape(1, 1, 4, 6),
+                   x[:, :, :2, :2].reshape(1, 4, 1, 2, 1, 2).transpose(0, 1, 3, 5, 2, 4).reshape(1, 16, 1, 1)))  # fmt: skip
+case("channel_shuffle", lambda t, x: F(t).channel_shuffle(x, 2), real(1, 4, 2, 1), to=lambda x: x[:, [0, 2, 1, 3]])
+for _mode, _numpy in (("constant", "constant"), ("reflect", "reflect"), ("replicate", "edge"), ("circular", "wrap")):
+    case(f"pad {_mode}", lambda t, x, m=_mode: F(t).pad(x, (2, 1, 0, 2), m), real(1, 2, 3, 4),
+         to=lambda x, m=_numpy: np.pad(x, ((0, 0), (0, 0), (0, 2), (2, 1)), m))  # fmt: skip
+case("pad value", lambda t, x: (F(t).pad(x, (1, -1), value=2.5), F(t).pad(x, (-1, 0, 0, 1))), X,
+     to=lambda x: (np.pad(x, ((0, 0), (1, 0)), constant_values=2.5)[:, :-1], np.pad(x[:, 1:], ((0, 1), (0, 0)))))  # fmt: skip
+
+IMAGE = real(2, 2, 4, 5)
+case("interpolate nearest", lambda t, x: (F(t).interpolate(x, scale_factor=2), F(t).interpolate(x, size=(2, 10), mode="nearest-exact")),
+     IMAGE,  # fmt: skip
+     to=lambda x: (x.repeat(2, 2).repeat(2, 3), x[:, :, 1::2].repeat(2, 3)))  # fmt: skip
+case("interpolate linear", lambda t, x: F(t).interpolate(x, size=7, mode="linear", align_corners=True), IMAGE[0],
+     to=lambda x: np.stack([[np.interp(np.linspace(0, 4, 7), np.arange(5), r) for r in rows] for rows in x]))  # fmt: skip
+case("interpolate linear, edges", lambda t, x: F(t).interpolate(x, scale_factor=1.7, mode="linear"), IMAGE[0],
+     to=lambda x: np.stack([[np.interp((np.arange(8) + 0.5) / 1.7 - 0.5, np.arange(5), r) for r in rows] for rows in x]))  # fmt: skip
+case("interpolate area", lambda t, x: F(t).interpolate(x, size=(2, 5), mode="area"), IMAGE, to=lambda x: (x[:, :, ::2] + x[:, :, 1::2]) / 2)
+for _mode in ("bilinear", "bicubic"):
+    for _corners in (False, True):
+        case(f"interpolate {_mode} {_corners}", lambda t, x, m=_mode, c=_corners: (F(t).interpolate(x, size=(6, 3), mode=m,
+             align_corners=c),  # fmt: skip
+             F(t).interpolate(x, scale_factor=(0.6, 1.6), mode=m, align_corners=c)), IMAGE, to=None)  # fmt: skip
+    case(f"interpolate {_mode} antialias", lambda t, x, m=_mode: F(t).interpolate(x, size=(2, 3), mode=m, antialias=True), IMAGE, to=None)
+case("interpolate trilinear", lambda t, x: F(t).interpolate(x, size=(3, 2, 5), mode="trilinear"), real(1, 1, 2, 3, 4), to=None)
+POINTS = RNG.uniform(-1.4, 1.4, (2, 3, 2, 2))
+for _mode in ("bilinear", "nearest", "bicubic"):
+    for _around in ("zeros", "border", "reflection"):
+        case(f"grid_sample {_mode} {_around}", lambda t, x, g, m=_mode, p=_around: tuple(F(t).grid_sample(x, g, m, p, c) for c in (False,
+             True)),  # fmt: skip
+             IMAGE, POINTS, to=None)  # fmt: skip
+case("grid_sample of volumes", lambda t, x, g: F(t).grid_sample(x, g, align_corners=False), real(1, 2, 3, 2, 4), RNG.uniform(-1, 1, (1,
+     2, 1, 3, 3)),  # fmt: skip
+     to=None)  # fmt: skip
+case("affine_grid", lambda t, m: (F(t).affine_grid(m, (2, 1, 3, 4), False), F(t).affine_grid(m, (2, 1, 3, 4), True)), real(2, 2, 3),
+     to=None)  # fmt: skip
+case("grid_sample of the identity", lambda t, x: F(t).grid_sample(x, F(t).affine_grid(t.eye(2, 3, dtype=x.dtype).expand(2, 2, 3), (2, 2,
+     4, 5), False),  # fmt: skip
+     align_corners=False), IMAGE, to=lambda x: x)  # fmt: skip
+
+QUERY, KEY, VALUE = real(2, 3, 4), real(2, 5, 4), real(2, 5, 3)
+MASK = np.array([[1, 0, 1, 1, 0], [1, 1, 0, 0, 0], [0, 1, 1, 1, 1]], bool)
+
+
+def _attention(q: Array, k: Array, v: Array, mask: Any = 0.0) -> Array:
+    return np.asarray(sp.softmax(q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1]) + mask, -1) @ v)
+
+
+A = "scaled_dot_product_attention"
+case(A, lambda t, q, k, v: F(t).scaled_dot_product_attention(q, k, v), QUERY, KEY, VALUE, to=_attention)
+case(f"{A} mask", lambda t, q, k, v, m: F(t).scaled_dot_product_attention(q, k, v, m), QUERY, KEY, VALUE, MASK,
+     to=lambda q, k, v, m: _attention(q, k, v, np.where(m, 0, -np.inf)))  # fmt: skip
+case(f"{A} added mask", lambda t, q, k, v, m: F(t).scaled_dot_product_attention(q, k, v, m), QUERY, KEY, VALUE, real(3, 5), to=_attention)
+case(f"{A} causal", lambda t, q, k, v: F(t).scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.5), QUERY, KEY, VALUE,
+     to=lambda q, k, v: _attention(q, k, v, np.where(np.tri(3, 5, dtype=bool), 0, -np.inf)))  # fmt: skip
+case(f"{A} of fewer heads", lambda t, q, k, v: F(t).scaled_dot_product_attention(q, k, v, enable_gqa=True), real(1, 4, 3, 2), real(1, 2,
+     5, 2),  # fmt: skip
+     real(1, 2, 5, 3), to=lambda q, k, v: _attention(q, k.repeat(2, 1), v.repeat(2, 1)))  # fmt: skip
+
+
+def _heads(t: Any, x: Any, w: Any, c: Any, o: Any, **more: Any) -> Any:
+    q = x[:2]
+    return F(t).multi_head_attention_forward(q, x, x, 4, 2, w, c, None, None, False, 0.0, o, c[:4], False, **more)
+
+
+def _numpy_heads(x: Array, w: Array, c: Array, o: Array, mask: Any = 0.0) -> tuple[Array, Array]:
+    q, k, v = (part @ w[4 * i : 4 * i + 4].T + c[4 * i : 4 * i + 4] for i, part in enumerate((x[:2], x, x)))
+    q, k, v = (y.reshape(-1, 3, 2, 2).transpose(1, 2, 0, 3) for y in (q, k, v))
+    scores = sp.softmax(q @ k.swapaxes(-1, -2) / np.sqrt(2) + mask, -1)
+    found = (scores @ v).transpose(2, 0, 1, 3).reshape(2, 3, 4) @ o.T + c[:4]
+    return found, scores.mean(1)
+
+
+_PADDING = np.array([[0, 0, 0, 0], [0, 0, 0, 1], [1, 0, 0, 0]], bool)
+HEADS = (real(4, 3, 4), real(12, 4), real(12), real(4, 4))
+case("multi_head_attention_forward", _heads, *HEADS, to=_numpy_heads)
+case("multi_head_attention_forward masks", lambda t, *x: _heads(t, *x[:4], key_padding_mask=x[4], attn_mask=x[5]), *HEADS, _PADDING,
+     MASK[:2, :4] & False,  # fmt: skip
+     to=lambda *x: _numpy_heads(*x[:4], np.where(x[4][:, None, None], -np.inf, 0)))  # fmt: skip

@@ -57,19 +57,20 @@ from rustorch.frontend.emission import (
     together,
 )
 from rustorch.frontend.indexing import index_op
+from rustorch.frontend.movement import part, zero_of
 from rustorch.frontend.random import bernoulli_mask, random_key, uniform
 from rustorch.frontend.statistics import logsumexp_op, variance
 from rustorch.frontend.storage import rebind
 from rustorch.frontend.structure import changed, watch
-from rustorch.frontend.tensor import Tensor
+from rustorch.frontend.tensor import Tensor, attach
 
 index = index_op.emit
 logsumexp = logsumexp_op.emit
 
 __all__ = [
     "Builder", "DType", "Operand", "Scalar", "Shape", "Size", "Tensor", "TensorType", "Value",
-    "Advance", "as_float", "average", "axes_of", "axis_of", "bernoulli_mask", "broadcast", "broadcast_shapes", "broadcast_to", "changed",
-    "bilinear", "convert", "count",
-    "default_dtype", "dtype_of", "index", "keep", "logsumexp", "matmul", "operation", "promote", "random_key", "rebind", "reduce",
-    "reshape", "result_type", "shape_of", "together", "uniform", "variance", "watch",
+    "Advance", "as_float", "attach", "average", "axes_of", "axis_of", "bernoulli_mask", "broadcast", "broadcast_shapes", "broadcast_to",
+    "bilinear", "changed", "convert", "count",
+    "default_dtype", "dtype_of", "index", "keep", "logsumexp", "matmul", "operation", "part", "promote", "random_key", "rebind", "reduce",
+    "reshape", "result_type", "shape_of", "together", "uniform", "variance", "watch", "zero_of",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from rustorch.errors import ArgumentError, DimensionError, DTypeError, compose
 from rustorch.frontend.emit import (
     Builder,
     DType,
+    TensorType,
     Value,
     as_float,
     axis_of,
@@ -17,12 +18,15 @@ from rustorch.frontend.emit import (
     convert,
     dtype_of,
     operation,
+    random_key,
     rebind,
     reduce,
     shape_of,
     together,
+    uniform,
 )
 from rustorch.functional.words import title
+from rustorch.ir.dtypes import i64
 
 # --- Element by element -----------------------------------------------------------------------------------------------
 
@@ -332,3 +336,112 @@ def log_softmax(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype:
 def softmin(input: Any, dim: int | None = None, _stacklevel: int = 3, dtype: DType | None = None) -> Any:
     """`softmax` of -x."""
     return softmax_op(-input, _dimension("softmin", input, dim), dtype)
+
+
+# --- Thresholds -------------------------------------------------------------------------------------------------------
+
+
+@operation(name="threshold")
+def _threshold(b: Builder, input: Value, threshold: float, value: float) -> Value:
+    """x above the threshold, a number elsewhere."""
+    found: Value = b.select(b.gt(input, threshold), input, b.const(value, input))
+    return found
+
+
+def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
+    """x where it is above the threshold, `value` elsewhere."""
+    found = _threshold(input, float(threshold), float(value))
+    return rebind(input, found) if inplace else found
+
+
+@operation
+def hardshrink(b: Builder, input: Value, lambd: float = 0.5) -> Value:
+    """x where |x| is above lambd, 0 elsewhere."""
+    found: Value = b.select(b.le(b.abs(input), float(lambd)), b.const(0, input), input)
+    return found
+
+
+@operation(name="softshrink")
+def _softshrink(b: Builder, input: Value, lambd: float) -> Value:
+    """x moved toward 0 by lambd; 0 within."""
+    outside = b.select(b.gt(input, lambd), b.sub(input, lambd), b.add(input, lambd))
+    found: Value = b.select(b.le(b.abs(input), lambd), b.const(0, input), outside)
+    return found
+
+
+def softshrink(input: Any, lambd: float = 0.5) -> Any:
+    """x moved toward 0 by lambd; 0 where |x| is at most lambd."""
+    if lambd < 0:
+        raise ArgumentError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
+    return _softshrink(input, float(lambd))
+
+
+@operation(name="celu")
+def _celu(b: Builder, input: Value, alpha: float) -> Value:
+    """x where it is positive, alpha (e^(x / alpha) - 1) elsewhere."""
+    positive = b.gt(input, 0)
+    below = b.select(positive, b.const(0, input), input)
+    found: Value = b.select(positive, input, b.mul(b.expm1(b.div(below, alpha)), alpha))
+    return found
+
+
+def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
+    """x where it is positive, alpha (e^(x / alpha) - 1) elsewhere: its derivative has no jump."""
+    if alpha == 0:
+        raise ArgumentError("ZeroDivisionError: alpha cannot be 0 for CELU")
+    found = _celu(input, float(alpha))
+    return rebind(input, found) if inplace else found
+
+
+@operation(name="rrelu")
+def _rrelu(b: Builder, input: Value, key: Value, lower: float, upper: float) -> Value:
+    """x where it is not negative, a random slope times x elsewhere."""
+    slope = b.add(b.mul(uniform(b, key, TensorType(dtype_of(input), shape_of(input))), upper - lower), lower)
+    found: Value = b.select(b.ge(input, 0), input, b.mul(input, slope))
+    return found
+
+
+def rrelu(input: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False) -> Any:
+    """x where it is positive, a slope times x elsewhere: while training a random one between the bounds, else their mean."""
+    if training:
+        found = _rrelu(input, random_key(input.numel()), float(lower), float(upper))
+    else:
+        found = _leaky_relu(input, (lower + upper) / 2)
+    return rebind(input, found) if inplace else found
+
+
+@operation(name="gumbel_softmax")
+def _gumbel_softmax(b: Builder, logits: Value, key: Value, tau: float, hard: bool, dim: int) -> Value:
+    """Softmax of logits with Gumbel noise; `hard`: the largest as one-hot, with softmax's derivative."""
+    shape, dtype = shape_of(logits), dtype_of(logits)
+    u = b.sub(1.0, uniform(b, key, TensorType(dtype, shape)))  # in (0, 1]
+    least = b.const(2.0**-53 if dtype.bits == 64 else 2.0**-24, u)
+    noise = b.neg(b.log(b.maximum(b.neg(b.log(u)), least)))
+    soft = softmax_op.emit(b, b.div(b.add(logits, noise), tau), dim, None)
+    if not hard:
+        return soft  # type: ignore[no-any-return]
+    axis = axis_of(dim, len(shape))
+    place = b.reshape(b.argmax(soft, axis=axis), shape=tuple(1 if a == axis else s for a, s in enumerate(shape)))
+    places = TensorType(i64, shape)
+    one_hot = convert(b, b.eq(b.iota(type=places, axis=axis), broadcast_to(b, place, shape)), dtype)
+    found: Value = b.add(b.sub(one_hot, b.detach(soft)), soft)
+    return found
+
+
+def gumbel_softmax(logits: Any, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Any:
+    """A sample of classes with these logits, softened by `tau`: Jang, Gu, Poole, 2017. `hard`: one-hot, differentiated as if soft."""
+    return _gumbel_softmax(logits, random_key(logits.numel()), float(tau), hard, dim)
+
+
+def _in_place(function: Any) -> Any:
+    def write(input: Any, *args: Any, **kwargs: Any) -> Any:
+        return rebind(input, function(input, *args, **kwargs))
+
+    write.__name__ = write.__qualname__ = f"{function.__name__}_"
+    write.__doc__ = f"In place: {function.__doc__}"
+    return write
+
+
+relu_, elu_, selu_, celu_, hardtanh_, leaky_relu_, threshold_, rrelu_ = map(
+    _in_place, (relu, elu, selu, celu, hardtanh, leaky_relu, threshold, rrelu)
+)

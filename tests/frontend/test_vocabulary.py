@@ -11,7 +11,10 @@ import rustorch
 from rustorch.autograd import gradcheck
 from tests.vocabulary_cases import CASES, Array, Case
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*a new program was compiled")  # each case is one, on the same line
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*a new program was compiled"),  # each case is one, on the same line
+    pytest.mark.filterwarnings("ignore:reduction. 'mean' divides"),
+]
 
 
 def flat(results: Any) -> list[Any]:
@@ -22,8 +25,9 @@ def arrays(results: Any) -> list[Array]:
     return [x.detach().numpy() for x in flat(results)]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [c for c in CASES if c.expected is not None], ids=str)
 def test_against_numpy(case: Case) -> None:
+    assert case.expected is not None
     given = [rustorch.tensor(a) for a in case.arrays]
     recorded = arrays(case.call(rustorch, *given))
     with np.errstate(all="ignore"):
