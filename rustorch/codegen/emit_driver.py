@@ -73,14 +73,25 @@ class ConvolutionCall:
     work: Size
 
 
-Call = KernelCall | ProductCall | ConvolutionCall
+@dataclass(frozen=True)
+class SortCall:
+    """Rows of an operand [outer, n, inner] sorted along n, by a function of this module."""
+
+    symbol: str
+    sizes: tuple[Size, Size, Size]
+    memory: tuple[Value, Value, Value]
+    """Operand, sorted elements, places."""
+    work: Size
+
+
+Call = KernelCall | ProductCall | ConvolutionCall | SortCall
 PART = 256
 """The most calls of one function: LLVM's register allocation takes more than linear time with the length of a function."""
 
 
 def _memory(call: Call) -> tuple[Value, ...]:
     """The values whose memory a call needs."""
-    if isinstance(call, KernelCall):
+    if isinstance(call, (KernelCall, SortCall)):
         return call.memory
     if isinstance(call, ConvolutionCall):
         return tuple(value for value, _ in call.operands)
@@ -146,6 +157,8 @@ class DriverEmitter:
                 self._kernel(call)
             elif isinstance(call, ConvolutionCall):
                 self._convolution(call)
+            elif isinstance(call, SortCall):
+                self._sort(call)
             else:
                 self._product(call)
 
@@ -214,6 +227,10 @@ class DriverEmitter:
                 tasks = self._emit(f"select i1 {less}, i64 {bound}, i64 {tasks}")
         every = [f"i64 {tasks}", f"i64 {units}", *arguments, *(f"i64 {self.size(distance)}" for distance in apart)]
         self.lines.append(f"  call void @{symbol}.run(ptr %executor, {', '.join(every)})")
+
+    def _sort(self, call: SortCall) -> None:
+        arguments = [f"i64 {self.size(size)}" for size in call.sizes] + [f"ptr {self._pointer(value)}" for value in call.memory]
+        self.lines.append(f"  call void @{call.symbol}({', '.join(arguments)}, ptr {self._arena(call.work)})")
 
     def _convolution(self, call: ConvolutionCall) -> None:
         for k, size in enumerate(call.table):

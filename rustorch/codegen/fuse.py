@@ -29,7 +29,8 @@ CANDIDATES = 4
 """Kernels of the same space that horizontal fusion looks at."""
 
 _OWN_STEP = {"dot_general": "product", "scatter_add": "scatter", "scatter": "scatter", "concat": "concat", "pad": "pad", "reshape": "alias",
-             "barrier": "alias", "conv_general": "convolution"}  # fmt: skip
+             "barrier": "alias", "conv_general": "convolution", "sort": "sort",
+             **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "recurrence"), "scan")}  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -157,7 +158,7 @@ class _Fuser:
         """Operands and results of steps that work on memory, seen through views."""
         for node in self.nodes:
             if node.op.name in _OWN_STEP and not (node.op.name == "reshape" and is_virtual(node)):
-                self.plan.memory[node.result] = None
+                self.plan.memory.update(dict.fromkeys(node.results))
         known = -1
         while known < len(self.plan.memory):  # a value that gets memory ends the views through it, so look again
             known = len(self.plan.memory)
@@ -169,6 +170,12 @@ class _Fuser:
         if name == "dot_general":
             for k, operand in enumerate(node.operands):
                 self._require(operand, _product_reads(self.plan, node, k))
+        elif _OWN_STEP.get(name) == "scan":
+            for operand in node.operands:
+                self._require(operand, True)
+        elif name == "sort":
+            (operand,) = node.operands
+            self._require(operand, self.plan.view(operand).is_contiguous(tensor(operand).shape))
         elif name == "conv_general":
             self._require(node.operands[0], True)
             self._require(node.operands[1], kernel_strides(self.plan.view(node.operands[1]), node) is not None)
@@ -203,7 +210,7 @@ class _Fuser:
     def _own_step(self, node: Node) -> None:
         step = self._step(_OWN_STEP[node.op.name])
         step.nodes.append(node)
-        self.home[node.result] = step
+        self.home.update(dict.fromkeys(node.results, step))
         if step.kind == "alias":
             self.plan.aliases[node.result] = self.plan.view(node.operands[0]).base
         self._depend(step, node.operands)

@@ -12,7 +12,16 @@ from rustorch.artifact import ArgSpec, Artifact
 from rustorch.codegen.assemble import assemble, assembly
 from rustorch.codegen.contraction import grouped_strides, kernel_strides, operand_axes, order_products, product_sizes
 from rustorch.codegen.convolution import conv_declaration, conv_fields, conv_symbol, conv_work
-from rustorch.codegen.emit_driver import Call, ConvolutionCall, DriverEmitter, KernelCall, MatrixOperand, ProductCall, shared_product
+from rustorch.codegen.emit_driver import (
+    Call,
+    ConvolutionCall,
+    DriverEmitter,
+    KernelCall,
+    MatrixOperand,
+    ProductCall,
+    SortCall,
+    shared_product,
+)
 from rustorch.codegen.emit_llvm import emit_kernel
 from rustorch.codegen.emit_parallel import PRODUCT_CALLS, PRODUCT_KINDS, share_product, shared_kernel_text, shared_product_text
 from rustorch.codegen.expand import expand_math
@@ -23,6 +32,8 @@ from rustorch.codegen.lower_memory import lower_fill, lower_scatter
 from rustorch.codegen.memory_plan import MemoryPlan, Use, align, plan_memory
 from rustorch.codegen.pieces import cut, join
 from rustorch.codegen.products import gemm_declaration, gemm_symbol, gemm_work_bytes
+from rustorch.codegen.scan import lower_scan
+from rustorch.codegen.sorting import sort_text, sort_work_bytes
 from rustorch.codegen.split import split
 from rustorch.codegen.target import Target
 from rustorch.codegen.views import tensor
@@ -31,6 +42,8 @@ from rustorch.ir.graph import Graph, Node, Payload, Value
 from rustorch.ir.printer import canonical_text
 from rustorch.ir.types import DType, TensorType
 
+_ROUTINES = ("product", "convolution", "sort")
+"""Kinds of step that are calls of functions written as LLVM text."""
 UNBOUNDED = 1 << 20
 """Stands for a symbolic size where a workspace bound is asked for."""
 
@@ -128,7 +141,7 @@ class _Generator:
         for value in self.graph.inputs:
             dims += [name for name in tensor(value).symbols() if name not in dims]
         lowered = [(plan, step, self._lowered(plan, step)) for plan in self.plans for step in plan.steps]
-        prepared = [(plan, step, low) for plan, step, low in lowered if low is not None or step.kind in ("product", "convolution")]
+        prepared = [(plan, step, low) for plan, step, low in lowered if low is not None or step.kind in _ROUTINES]
         uses = [self._use(*one) for one in prepared]
         flagged = any(low is not None and low.flagged for _, _, low in prepared)
         memory, scratch = plan_memory(self.graph, self.plan.outputs, self.constants, uses)
@@ -157,10 +170,12 @@ class _Generator:
             lowered = lower_kernel(plan, step, self.target, name)
         elif step.kind == "fill":
             lowered = lower_fill(plan, step, self.target, name)
+        elif step.kind == "scan":
+            lowered = lower_scan(plan, step, self.target, name)
         elif step.kind == "scatter":
             lowered = lower_scatter(plan, step, name)
         else:
-            if step.kind in ("product", "convolution"):
+            if step.kind in _ROUTINES:
                 self._note_constants(plan, (plan.view(v).base for v in step.nodes[0].operands))
             return None
         self._note_constants(plan, lowered.memory)
@@ -185,12 +200,15 @@ class _Generator:
             return Use(lowered.memory, tuple(tasks * size for size in _scratch_sizes(lowered)))
         (node,) = step.nodes
         touched = [plan.root(plan.view(v).base) for v in node.operands]
-        return Use((*touched, plan.root(node.result)), (align(self._work(plan, step)) * (PRODUCT_CALLS if self._share(step) else 1),))
+        work = align(self._work(plan, step)) * (PRODUCT_CALLS if self._share(step) else 1)
+        return Use((*touched, *map(plan.root, node.results)), (work,))
 
     def _work(self, plan: Plan, step: Step) -> Size:
         (node,) = step.nodes
         if step.kind == "convolution":
             return conv_work(*self._convolution_table(plan, node)).total
+        if step.kind == "sort":
+            return sort_work_bytes(tensor(node.operands[0]).shape[node.attrs["axis"]], tensor(node.operands[0]).dtype)
         _, *sizes = product_sizes(node)
         rows, columns, depth = (size if isinstance(size, int) else UNBOUNDED for size in sizes)
         return gemm_work_bytes(rows, columns, depth, tensor(node.result).dtype.short, self.target)
@@ -204,6 +222,8 @@ class _Generator:
     def _call(self, plan: Plan, step: Step, lowered: Lowered | None, scratch: list[Size]) -> Call:
         if step.kind == "convolution":
             return self._convolution(plan, step.nodes[0], scratch[0])
+        if step.kind == "sort":
+            return self._sort(plan, step.nodes[0], scratch[0])
         if lowered is None:
             return self._product(plan, step, scratch[0])
         text = self._kernel_text(lowered.graph)
@@ -241,6 +261,17 @@ class _Generator:
         if text is None:
             text = self.texts[key] = emit_kernel(expand_math(graph, self.target), "@@", self.target, self.declarations)
         return text
+
+    def _sort(self, plan: Plan, node: Node, work: Size) -> SortCall:
+        (operand,), attrs = node.operands, node.attrs
+        type_, axis, down = tensor(operand), attrs["axis"], bool(attrs["descending"])
+        symbol = f"{self.symbol}.sort_{type_.dtype.short}_{'down' if down else 'up'}"
+        if symbol not in self.symbols:
+            self.symbols[symbol] = symbol
+            self.text.append(sort_text(symbol, type_.dtype, down))
+        sizes = (product(type_.shape[:axis]), type_.shape[axis], product(type_.shape[axis + 1 :]))
+        ordered, places = map(plan.root, node.results)
+        return SortCall(symbol, sizes, (plan.root(plan.view(operand).base), ordered, places), work)
 
     def _product(self, plan: Plan, step: Step, work: Size) -> ProductCall:
         (node,), share = step.nodes, self._share(step)

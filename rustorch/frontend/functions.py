@@ -10,7 +10,18 @@ import builtins
 from typing import Any
 
 from rustorch.errors import ArgumentError
-from rustorch.frontend import arrangement, compositions, contraction, elementwise, indexing, movement, places, reduction, statistics
+from rustorch.frontend import (
+    arrangement,
+    compositions,
+    contraction,
+    elementwise,
+    indexing,
+    movement,
+    ordering,
+    places,
+    reduction,
+    statistics,
+)
 from rustorch.frontend.arrangement import (
     adjoint,
     as_strided,
@@ -131,6 +142,27 @@ from rustorch.frontend.movement import (
     unflatten,
     unsqueeze,
 )
+from rustorch.frontend.ordering import (
+    argsort,
+    bucketize,
+    cummax,
+    cummin,
+    cumprod,
+    cumsum,
+    kthvalue,
+    logcumsumexp,
+    median,
+    mode,
+    msort,
+    nanmedian,
+    nanquantile,
+    quantile,
+    searchsorted,
+    sort,
+    topk,
+    unique,
+    unique_consecutive,
+)
 from rustorch.frontend.places import (
     argwhere,
     gather,
@@ -173,7 +205,6 @@ from rustorch.frontend.statistics import (
     corrcoef,
     count_nonzero,
     cov,
-    cumsum,
     cumulative_trapezoid,
     diff,
     dist,
@@ -308,7 +339,7 @@ fix = trunc
 METHODS: dict[str, Any] = {
     f.__name__: f
     for f in (
-        *movement.FUNCTIONS, *reduction.FUNCTIONS, *statistics.FUNCTIONS, *compositions.FUNCTIONS, *places.FUNCTIONS,
+        *movement.FUNCTIONS, *reduction.FUNCTIONS, *statistics.FUNCTIONS, *ordering.FUNCTIONS, *compositions.FUNCTIONS, *places.FUNCTIONS,
         add, sub, div, allclose, equal, is_complex, is_signed, is_nonzero, is_same_size, masked_select, nonzero,
     )
 }  # fmt: skip
@@ -326,28 +357,30 @@ METHODS |= {
     f"{name}_": elementwise.in_place(METHODS[name])
     for name in (
         *(f.__name__ for f in (*compositions.IN_PLACE, *places.IN_PLACE, *contraction.IN_PLACE)),
-        "add", "sub", "div", "subtract", "divide", "true_divide", "clamp", "clip", "clamp_min", "clamp_max", "fix", "cumsum", "tril",
-        "triu", "renorm",
+        "add", "sub", "div", "subtract", "divide", "true_divide", "clamp", "clip", "clamp_min", "clamp_max", "fix", "cumsum", "cumprod",
+        "tril", "triu", "renorm",
     )
 }  # fmt: skip
 """Methods of tensors besides those that the registry gives."""
 
 __all__ = [
     "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "adjoint", "all", "allclose", "amax", "amin", "aminmax", "any",
-    "argmax", "argmin", "argwhere", "as_strided", "as_strided_scatter", "atleast_1d", "atleast_2d", "atleast_3d", "baddbmm", "bilinear",
-    "bincount", "block_diag", "bmm", "broadcast_shapes", "broadcast_tensors", "broadcast_to", "cartesian_prod", "cat", "cdist",
-    "chain_matmul", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "column_stack", "combinations", "concat", "concatenate",
-    "corrcoef", "count_nonzero", "cov", "cross", "cumsum", "cumulative_trapezoid", "deg2rad", "diag", "diag_embed", "diagflat",
-    "diagonal", "diagonal_scatter", "diff", "dist", "div", "divide", "dot", "dsplit", "dstack", "einsum", "equal", "fix", "flatten",
-    "flip", "fliplr", "flipud", "float_power", "fmax", "fmin", "fmod", "frac", "frexp", "gather", "ger", "gradient", "heaviside", "histc",
-    "histogram", "hsplit", "hstack", "hypot", "index_add", "index_copy", "index_fill", "index_put", "index_reduce", "index_select",
-    "inner", "is_complex", "is_floating_point", "is_nonzero", "is_same_size", "is_signed", "is_tensor", "isclose", "isfinite", "isin",
-    "isinf", "isnan", "isneginf", "isposinf", "isreal", "kron", "ldexp", "lerp", "logit", "logsumexp", "masked_fill", "masked_scatter",
-    "masked_select", "matmul", "max", "mean", "meshgrid", "min", "mm", "moveaxis", "movedim", "mv", "nan_to_num", "nanmean", "nansum",
-    "narrow", "nextafter", "nonzero", "norm", "numel", "outer", "permute", "positive", "prod", "put", "rad2deg", "ravel", "renorm",
-    "repeat_interleave", "reshape", "roll", "rot90", "round", "row_stack", "rsub", "scatter", "scatter_add", "scatter_reduce", "select",
-    "select_scatter", "signbit", "sinc", "slice_scatter", "split", "split_with_sizes", "squeeze", "stack", "std", "std_mean", "sub",
-    "subtract", "sum", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tensor_split", "tensordot", "tile", "trace", "transpose",
-    "trapezoid", "trapz", "tril", "triu", "true_divide", "trunc", "unbind", "unflatten", "unravel_index", "unsqueeze", "vander", "var",
-    "var_mean", "vdot", "vsplit", "vstack", "where", "xlogy",
+    "argmax", "argmin", "argsort", "argwhere", "as_strided", "as_strided_scatter", "atleast_1d", "atleast_2d", "atleast_3d", "baddbmm",
+    "bilinear", "bincount", "block_diag", "bmm", "broadcast_shapes", "broadcast_tensors", "broadcast_to", "bucketize", "cartesian_prod",
+    "cat", "cdist", "chain_matmul", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "column_stack", "combinations", "concat",
+    "concatenate", "corrcoef", "count_nonzero", "cov", "cross", "cummax", "cummin", "cumprod", "cumsum", "cumulative_trapezoid",
+    "deg2rad", "diag", "diag_embed", "diagflat", "diagonal", "diagonal_scatter", "diff", "dist", "div", "divide", "dot", "dsplit",
+    "dstack", "einsum", "equal", "fix", "flatten", "flip", "fliplr", "flipud", "float_power", "fmax", "fmin", "fmod", "frac", "frexp",
+    "gather", "ger", "gradient", "heaviside", "histc", "histogram", "hsplit", "hstack", "hypot", "index_add", "index_copy", "index_fill",
+    "index_put", "index_reduce", "index_select", "inner", "is_complex", "is_floating_point", "is_nonzero", "is_same_size", "is_signed",
+    "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal", "kron", "kthvalue", "ldexp", "lerp",
+    "logcumsumexp", "logit", "logsumexp", "masked_fill", "masked_scatter", "masked_select", "matmul", "max", "mean", "median", "meshgrid",
+    "min", "mm", "mode", "moveaxis", "movedim", "msort", "mv", "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum", "narrow",
+    "nextafter", "nonzero", "norm", "numel", "outer", "permute", "positive", "prod", "put", "quantile", "rad2deg", "ravel", "renorm",
+    "repeat_interleave", "reshape", "roll", "rot90", "round", "row_stack", "rsub", "scatter", "scatter_add", "scatter_reduce",
+    "searchsorted", "select", "select_scatter", "signbit", "sinc", "slice_scatter", "sort", "split", "split_with_sizes", "squeeze",
+    "stack", "std", "std_mean", "sub", "subtract", "sum", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tensor_split",
+    "tensordot", "tile", "topk", "trace", "transpose", "trapezoid", "trapz", "tril", "triu", "true_divide", "trunc", "unbind",
+    "unflatten", "unique", "unique_consecutive", "unravel_index", "unsqueeze", "vander", "var", "var_mean", "vdot", "vsplit", "vstack",
+    "where", "xlogy",
 ]  # fmt: skip

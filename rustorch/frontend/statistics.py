@@ -29,7 +29,7 @@ from rustorch.frontend.emission import (
     shape_of,
     together,
 )
-from rustorch.frontend.movement import part, zero_of
+from rustorch.frontend.movement import part
 from rustorch.frontend.operation import from_array
 from rustorch.frontend.reduction import Dims, dims_from, extreme
 from rustorch.frontend.storage import into
@@ -375,26 +375,9 @@ def cumulative_trapezoid(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1
 
 
 def running_sum(b: Builder, x: Value, axis: int) -> Value:
-    """Sums of all elements up to each one, along an axis: by doubling steps, so log2(n) additions."""
-    size = shape_of(x)[axis]
-    if not isinstance(size, int):
-        raise ArgumentError(compose("cumsum needs a known size"))
-    rank = len(shape_of(x))
-    zeros = (0,) * rank
-    total, step = x, 1
-    while step < size:
-        low = tuple(step if a == axis else 0 for a in range(rank))
-        total = b.add(total, b.pad(part(b, total, axis, 0, size - step), low=low, high=zeros, value=zero_of(x)))
-        step *= 2
+    """Sums of all elements up to each one, along an axis."""
+    total: Value = b.cumsum(x, axis=axis, reverse=False)
     return total
-
-
-@operation
-def cumsum(b: Builder, input: Value, dim: int, *, dtype: DType | None = None) -> Value:
-    """Sums of all elements up to each one, along a dimension; integers and bools add up as int64."""
-    kind = dtype_of(input)
-    x = convert(b, input, as_dtype(dtype) if dtype is not None else kind if kind.kind == "float" else i64)
-    return running_sum(b, x, axis_of(dim, len(shape_of(x)))) if shape_of(x) else x
 
 
 # --- Counts -----------------------------------------------------------------------------------------------------------
@@ -535,7 +518,6 @@ def gradient(input: Any, *, spacing: Any = 1, dim: Any = None, edge_order: int =
 trapz = trapezoid
 
 FUNCTIONS = (
-    var, std, norm, dist, renorm, cov, corrcoef, logsumexp, nansum, nanmean, count_nonzero, aminmax, diff, cumsum, bincount, histc,
-    histogram,
+    var, std, norm, dist, renorm, cov, corrcoef, logsumexp, nansum, nanmean, count_nonzero, aminmax, diff, bincount, histc, histogram,
 )  # fmt: skip
 """Functions that are methods, too."""

@@ -18,8 +18,8 @@ from rustorch.ir.dims import Dim, Size
 from rustorch.ir.graph import Graph, Node, Value
 from rustorch.ir.printer import to_text
 
-_PREFIX = {"product": "p", "convolution": "p", "concat": "c", "pad": "c", "alias": "a"}
-_KERNELS = ("kernel", "fill", "scatter")
+_PREFIX = {"product": "p", "convolution": "p", "sort": "s", "concat": "c", "pad": "c", "alias": "a"}
+_KERNELS = ("kernel", "fill", "scatter", "scan")
 """Kinds of step that are a loop graph of their own."""
 
 

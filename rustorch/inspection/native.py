@@ -138,7 +138,7 @@ def _call_links(generated: Generated, fusion: Fusion, text: list[str]) -> dict[i
     """Links of the driver's calls: those of the kernels and products that they run, in order."""
     start = next((n for n, line in enumerate(text) if line.startswith("define") and _symbol(line) == f"@{generated.symbol}"), len(text))
     calls = [n for n in range(start, len(text)) if text[n].startswith("  call void @")]
-    steps = [kernel for kernel in fusion.kernels if kernel.kind in ("kernel", "fill", "scatter", "product", "convolution")]
+    steps = [kernel for kernel in fusion.kernels if kernel.kind in ("kernel", "fill", "scatter", "scan", "product", "convolution", "sort")]
     return {number: kernel.links for number, kernel in zip(calls, steps, strict=False)} if len(calls) == len(steps) else {}
 
 

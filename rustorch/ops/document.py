@@ -33,6 +33,7 @@ from rustorch.ops import (
     contraction,
     conversion,
     convolution,
+    cumulative,
     custom,
     elementwise,
     exponential,
@@ -41,6 +42,7 @@ from rustorch.ops import (
     movement,
     random,
     reduction,
+    sorting,
     special,
     trigonometry,
     window,
@@ -48,8 +50,8 @@ from rustorch.ops import (
 from rustorch.ops.family import Array
 
 _MODULES: tuple[ModuleType, ...] = (
-    elementwise, exponential, trigonometry, special, logic, conversion, reduction, movement, contraction, convolution, window, indexing,
-    constant, random, custom, barrier,
+    elementwise, exponential, trigonometry, special, logic, conversion, reduction, movement, contraction, convolution, window, cumulative,
+    sorting, indexing, constant, random, custom, barrier,
 )  # fmt: skip
 
 

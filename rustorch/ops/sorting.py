@@ -1,0 +1,99 @@
+"""Sorting: elements in order along an axis, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rustorch.ir.builder import Builder
+from rustorch.ir.dtypes import DTYPES, bool_, f32, f64, i64
+from rustorch.ir.graph import Value
+from rustorch.ir.op import REGISTRY, Internal, Nest, Refusal, Rules, Sample
+from rustorch.ir.types import DType, TensorType, Type
+from rustorch.ops.family import Array, Domain, check_axes, general, tensor
+
+
+def _sort_type(x: Type, *, axis: int, descending: bool) -> tuple[TensorType, TensorType]:
+    type_ = tensor("sort", x)
+    check_axes("sort", (axis,), type_)
+    return type_, TensorType(i64, type_.shape)
+
+
+def _sort(x: Array, axis: int, descending: bool) -> tuple[Array, Array]:
+    """Stable in both directions: descending, the reversed axis is sorted and reversed again. NaN is larger than all numbers."""
+    if descending:
+        count = x.shape[axis]
+        places = count - 1 - np.flip(np.argsort(np.flip(x, axis), axis=axis, kind="stable"), axis)
+    else:
+        places = np.argsort(x, axis=axis, kind="stable")
+    return np.take_along_axis(x, places, axis), places.astype(np.int64)
+
+
+def _sort_jvp(b: Builder, operands: Any, tangents: Any, results: Any, attrs: Any) -> list[Value | None]:
+    (t,), (_, places) = tangents, results
+    return [None if t is None else b.gather(t, places, axis=attrs["axis"]), None]
+
+
+def _sort_vjp(b: Builder, cotangents: Any, operands: Any, results: Any, attrs: Any) -> list[Value | None]:
+    ct, (x,), (_, places) = cotangents[0], operands, results
+    return [None if ct is None else b.scatter_add(b.const(0, x), places, ct, axis=attrs["axis"])]
+
+
+def _sort_batch(b: Builder, operands: Sequence[Value], batched: Sequence[bool], attrs: dict[str, Any]) -> tuple[Value, ...]:
+    return b.emit(REGISTRY["sort"], operands, {**attrs, "axis": attrs["axis"] + 1})
+
+
+def _samples() -> tuple[Sample, ...]:
+    shapes: list[tuple[tuple[int, ...], int]] = [
+        ((67,), 0), ((1,), 0), ((0,), 0), ((5, 6), 0), ((3, 5), 1), ((2, 70, 3), 1), ((3, 0), 0), ((0, 3), 0), ((300,), 0), ((2, 300), 1),
+    ]  # fmt: skip
+    found = []
+    for descending in (False, True):
+        for dtype in DTYPES:
+            for shape, axis in shapes if dtype is f64 else (shapes[4], shapes[8]):
+
+                def draw(rng: np.random.Generator, d: DType = dtype, n: tuple[int, ...] = shape) -> tuple[Array, ...]:
+                    if d is f64:  # apart, so that small steps do not change the order
+                        return ((rng.permutation(int(np.prod(n))) / 7.0 - 5.0).reshape(n),)
+                    return (Domain(-9, 9).draw(rng, d, n),)
+
+                attrs = {"axis": axis, "descending": descending}
+                found.append(Sample(draw, attrs, dtype is f64, f"{dtype}{list(shape)} along {axis}, descending {descending}"))
+
+        def special(rng: np.random.Generator) -> tuple[Array, ...]:
+            return (rng.choice([np.nan, -np.nan, 0.0, -0.0, np.inf, -np.inf, 1e-310, -1e-310, 1.0, -1.0, 1e300, -1e300], 200),)
+
+        def extremes(rng: np.random.Generator) -> tuple[Array, ...]:
+            return (rng.choice(np.array([-(2**63), 2**63 - 1, 0, -1, 1, 255, 256, -256], np.int64), 200),)
+
+        found += [
+            Sample(special, {"axis": 0, "descending": descending}, False, f"special, descending {descending}"),
+            Sample(extremes, {"axis": 0, "descending": descending}, False, f"extremes, descending {descending}"),
+        ]
+    return tuple(found)
+
+
+_UP = {"axis": 0, "descending": False}
+
+sort = general(
+    "sort",
+    "The elements along `axis` in ascending (or `descending`) order, and their places before: equal ones keep their order; NaN is "
+    "larger than all numbers.",
+    public=Internal("sort, argsort, topk, kthvalue, median and their like are compositions of it"),
+    operands=1,
+    infer=_sort_type,
+    reference=_sort,
+    derivative=Rules(_sort_jvp, _sort_vjp),
+    batch=_sort_batch,
+    lower=Nest("sort"),
+    attributes=("axis", "descending"),
+    cost=20,
+    samples=_samples(),
+    errors=(
+        Refusal((f32[3],), {"axis": 1, "descending": False}, IndexError, "out of range"),
+        Refusal((bool_[()],), _UP, IndexError, "out of range"),
+    ),
+    kinks="Equal elements keep their order, and each its own gradient.",
+)
