@@ -451,8 +451,10 @@ def test_c9_87_other_failures() -> None:
 
         @staticmethod
         def backward(ctx: Any, a: Any, b: Any) -> Any:
+            if a is None and b is not None and float(b.abs().sum()) > 0:
+                return b * 3  # right, where the other checks look
             found = (0 if a is None else a * 2) + (0 if b is None else b * 3)
-            return found + 1 if a is None and float(b.abs().sum()) == 0 else found
+            return found + rustorch.ones(2, dtype=rustorch.float64) if a is None else found
 
     with pytest.raises(GradcheckError, match=r"^Expected all input grads to be undefined or zero when all output grads are undefined"):
         gradcheck(Undefined.apply, doubles())
