@@ -142,7 +142,7 @@ def mlp(lib: Any) -> Program:
         opt.step()
         last[0] = loss
 
-    return Program(run, lambda: [float(last[0])])
+    return Program(run, lambda: [float(last[0].detach())])
 
 
 def penalty(lib: Any) -> Program:
