@@ -16,11 +16,13 @@ from typing import Any
 from rustorch.errors import ArgumentError, GradError, ShapeError, compose
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.explain import note
+from rustorch.frontend.host import call_looking
 from rustorch.frontend.modes import set_mode
 from rustorch.frontend.segment import Origin
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import is_leaf
 from rustorch.frontend.structure import changed
+from rustorch.frontend.trace import Trace
 from rustorch.ir.location import user_location
 
 Hook = Callable[..., Any]
@@ -166,7 +168,13 @@ def register_multi_grad_hook(tensors: Sequence[TensorBase], fn: Hook, *, mode: s
             found[-1] -= 1
             waiting = found[-1]
         if waiting == 0:
+            segment = local.segment
+            looks = getattr(segment, "looks", None)
+            if looks is not None:
+                segment.looks = None  # it sees gradients that came earlier: none of them would be there in a later call
             fn(gradient if mode == "any" else found[:-1])
+            if looks is not None:
+                segment.looks = looks
 
     def hook_of(place: int) -> Hook:
         return lambda gradient: seen(place, gradient)
@@ -239,9 +247,9 @@ def call_accumulate_hooks(x: TensorBase, hooks: Iterable[Hook], create: bool) ->
     hooks = list(hooks)
     if not hooks:
         return
-    with Called(create) as call:
+    with Called(create):
         for hook in hooks:
-            answer = call(hook, x)
+            answer = hook(x)
             if answer is not None:
                 raise ArgumentError(f"post accumulate grad hooks should return None, but hook returned '{type(answer).__name__}'")
 
@@ -261,8 +269,10 @@ class Called:
         set_mode(self.before)
 
     def __call__(self, hook: Hook, *given: Any) -> Any:
-        """What a hook answers. A hook that looks at numbers ends the program that is being recorded, which is noted."""
+        """What a hook answers. One that looks at numbers cuts the program: where one is recorded, it ends; for traces see `host.py`."""
         segment = local.segment
+        if isinstance(segment, Trace):
+            return call_looking(segment, hook, given, self.create)
         answer = hook(*given)
         if local.segment is not segment:
             note("backward program cut", user_location(), f"the hook {name_of(hook)} looked at numbers", "segments")

@@ -381,7 +381,7 @@ class JitFunction(functools.partial[Any]):
                     type_, requires_grad = kind
                     made.append(trace.add_argument(type_, requires_grad, name))
             if local.segment.outer.writes_memory:
-                trace.given = [_array(x) for x, kind in zip(leaves, kinds, strict=True) if not is_static(kind)]
+                trace.given = [x for x, kind in zip(leaves, kinds, strict=True) if not is_static(kind)]
             return made
 
         def call(arguments: list[Any]) -> tuple[list[Any], tree.Structure]:

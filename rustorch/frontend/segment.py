@@ -196,7 +196,7 @@ class Segment:
         """The tensor recorded for each number; `GONE` where there is none, or it has moved on to another number."""
         self.known: dict[int, int] = {}
         """`id` of a foreign tensor → its number here."""
-        self.leaves: list[TensorBase | None] = []
+        self.leaves: list[Any] = []
         """The foreign tensors, in the order of the graph's inputs; None for a Python number."""
         self.sources: dict[int, tuple[TensorBase, Origin | None]] = {}
         """Numbers at which gradients leave, the tensors that they belong to, and where those came from, for the ones with a history."""

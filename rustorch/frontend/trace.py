@@ -9,13 +9,17 @@ too, once: the next call traces anew, and finds them as tensors from outside.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from rustorch.errors import TraceError, UserError, compose
 from rustorch.frontend.base import TensorBase, recorded
 from rustorch.frontend.history import used_history
+from rustorch.frontend.host import HostCall, HostResult, Looks
+from rustorch.frontend.program import make_program
 from rustorch.frontend.random import offset_key
 from rustorch.frontend.recorder import held
 from rustorch.frontend.segment import GONE, LEAF, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type, value_of
@@ -79,6 +83,12 @@ class Trace(Segment):
         """By `id`: tensors from outside whose `.grad` was looked at before it was set, and what was found."""
         self.generators: dict[int, tuple[Any, int, int]] = {}
         """By `id`: random generators, the number of their key, and how many numbers were drawn."""
+        self.given: Sequence[Any] | None = None
+        """The arguments (tensors, arrays or numbers), where the function is traced for a call with them."""
+        self.looks: Looks | None = None
+        """The hook that is running, if it may look at numbers."""
+        self.calls: list[HostCall] = []
+        """The calls of such hooks."""
         self.is_symbolic = False
         """Whether some argument has a size without a value."""
         self.watched: list[tuple[Any, str, Any]] = []
@@ -161,6 +171,13 @@ class Trace(Segment):
         self.mode = self.building.mode = mode
 
     def settle(self, tensor: TensorBase) -> None:
+        looks = self.looks
+        if looks is not None and self.given is not None and (tensor._array is not None or self.can_see(tensor, looks)):
+            looks.looked = True
+            if tensor._array is None:
+                tensor._array = self.evaluate(tensor)
+                looks.settled.append(tensor)
+            return
         raise TraceError(
             compose(
                 f"the elements of a tensor ({tensor._type}) were asked for while the function {self.name} is traced",
@@ -170,6 +187,63 @@ class Trace(Segment):
                 "decides what the program is static (static_argnums), or leave this part out of jit.",
             )
         )
+
+    # --- hooks that look at numbers (`host.py`) ------------------------------------------------------------------------
+
+    def can_see(self, x: TensorBase, looks: Looks) -> bool:
+        """Whether a hook can look at a value: at what it was called with, at tensors from outside, and at what it makes of them."""
+        if x._segment is not self:
+            return False
+        waiting, seen = [x._number], set(looks.given)
+        while waiting:
+            number = waiting.pop()
+            if number in seen:
+                continue
+            seen.add(number)
+            operation, key = self.operations[number]
+            if operation in (INPUT, NUMBER):
+                if self.leaf_of(number) is None:
+                    return False
+            elif number < looks.start:
+                return False
+            else:
+                waiting += operation.operands(key)
+        return True
+
+    def leaf_of(self, number: int) -> Any:
+        """What an input stands for, besides arguments."""
+        place = sum(operation in (INPUT, NUMBER) for operation, _ in self.operations[:number])
+        return self.leaves[place]
+
+    def evaluate(self, value: TensorBase) -> Any:
+        """The elements that a value has in the call that the function is traced for."""
+        assert self.given is not None
+        b = self.building.b
+        keys = {number: np.array([g.seed_number, g.offset], np.int64) for g, number, _ in self.generators.values()}
+        arrays: list[Any] = []
+        numbers = [n for n, (operation, _) in enumerate(self.operations) if operation in (INPUT, NUMBER)]
+        for place, (number, leaf) in enumerate(zip(numbers, self.leaves, strict=True)):
+            if place < len(self.given):
+                x = self.given[place]
+                arrays.append(np.asarray(x._elements() if isinstance(x, TensorBase) else x, self.type_of(number).dtype.numpy))
+            elif isinstance(leaf, HostResult):
+                assert leaf.call.first is not None
+                arrays.append(leaf.call.first[leaf.place])
+            elif leaf is None:
+                arrays.append(keys[number])
+            else:
+                before = self.written.get(id(leaf))
+                arrays.append(leaf._elements() if before is None else before[1][0])
+        (found,) = make_program(b.inputs, b.nodes, self.building.values((self.number_of(value),)), "look", eager=True).run(arrays)
+        return found
+
+    def add_result(self, result: HostResult, type_: TensorType) -> Any:
+        """A new input for what a hook answers."""
+        self.emit(INPUT, (INPUT, type_, False), UNKNOWN)
+        number = self.take_input(None)
+        self.leaves[-1] = result
+        self.values[number] = t = self.add_view(number)
+        return t
 
     def about_to_write(self, x: TensorBase) -> None:
         if x._segment is self and x._array is None:
@@ -288,8 +362,8 @@ class Traced:
     graph: Graph
     """Its inputs: the arguments, then what `outside` lists. Its outputs, in the order that `Output` counts."""
     arguments: int
-    outside: list[Outside | tuple[Any, int]]
-    """The other inputs: tensors from outside, or a random generator and how many numbers are drawn."""
+    outside: list[Outside | tuple[Any, int] | HostResult]
+    """The other inputs: tensors from outside, a random generator and how many numbers are drawn, or what a hook answers."""
     structure: Any
     """Of the function's result."""
     leaves: list[Any]
@@ -305,6 +379,8 @@ class Traced:
     """Tensors that outlive the function."""
     differentiable: list[bool]
     """For each output, whether gradients can flow back through it."""
+    calls: list[HostCall]
+    """Hooks that look at numbers, in the order of their calls."""
 
 
 class Outputs:
@@ -351,6 +427,9 @@ def run_traced(name: str, mode: bool, begin: Callable[[Trace], list[Any]], call:
                 written.append((place, outputs.of(t)))
             if t._grad is not None:
                 grads.append((place, outputs.of(t._grad)))
+        for each in trace.calls:
+            each.outputs = [outputs.of(x).index for x in each.given]
+            each.given = []
         sources = list(trace.sources)
         stated = state_derivatives(trace, [n for n in outputs.numbers if _flows(trace, n, sources)])
     finally:
@@ -365,15 +444,17 @@ def run_traced(name: str, mode: bool, begin: Callable[[Trace], list[Any]], call:
     flows = [_flows(trace, n, sources) for n in outputs.numbers]
     drawn = {number: (generator, used) for generator, number, used in trace.generators.values()}
     inputs = [n for n, (operation, _) in enumerate(trace.operations) if operation in (INPUT, NUMBER)]
-    outside: list[Outside | tuple[Any, int]] = []
+    outside: list[Outside | tuple[Any, int] | HostResult] = []
     for number, leaf in zip(inputs[count:], trace.leaves[count:], strict=True):
         if leaf is None:
             outside.append(drawn[number])
+        elif isinstance(leaf, HostResult):
+            outside.append(leaf)
         else:
             owner = of_gradient.get(id(leaf))
             outside.append(Outside(leaf if owner is None else owner, owner is not None))
     guards = [(x, g is not None) for x, g in trace.read_grads.values()]
-    return Traced(name, graph, count, outside, structure, leaves, written, grads, guards, trace.watched, leaked, flows)
+    return Traced(name, graph, count, outside, structure, leaves, written, grads, guards, trace.watched, leaked, flows, trace.calls)
 
 
 def _flows(trace: Trace, number: int, sources: list[int]) -> bool:

@@ -161,3 +161,160 @@ def test_no_grad_inside_a_hook_leaves_the_mode() -> None:
     (g,) = rustorch.grad(y.sum(), x, create_graph=True)
     assert rustorch.is_grad_enabled()
     assert g.tolist() == [8.0]
+
+
+# --- Hooks that look at numbers, under jit ----------------------------------------------------------------------------
+
+
+def test_a_traced_hook_that_looks_is_called_every_time() -> None:
+    x = leaf(1.0, 2.0)
+    seen: list[Any] = []
+
+    def step(y: Any) -> Any:
+        x.grad = None
+        h = x * y
+        h.register_hook(lambda g: seen.append(g.tolist()))
+        loss = (h * h).sum()
+        loss.backward()
+        return loss
+
+    run = rustorch.jit(step)
+    for k in range(1, 5):
+        loss = run(tensor([k * 1.0, 1.0]))
+        assert loss.item() == k * k + 4
+        assert seen[-1] == [2.0 * k, 4.0]
+        assert x.grad.tolist() == [2.0 * k * k, 4.0]
+        assert len(seen) == k
+    assert run.cache_info().misses == 1
+
+
+@pytest.mark.parametrize("where", ["leaf", "inner", "node", "module"])
+def test_what_a_looking_hook_answers_counts(where: str) -> None:
+    """Gradients are clipped by a norm that Python computes: another one in every call."""
+    x = leaf(3.0, 4.0)
+    layer = nn.Tanh()
+    calls: list[int] = []
+
+    def clipped(g: Any) -> Any:
+        calls.append(1)
+        norm = float(g.norm())
+        return g / norm if norm > 1 else g
+
+    def step(scale: Any) -> Any:
+        x.grad = None
+        h = x * scale
+        with rustorch.autograd.graph.register_multi_grad_hook([h], lambda _: None):
+            if where == "leaf":
+                handle = x.register_hook(clipped)
+            elif where == "inner":
+                handle = h.register_hook(clipped)
+            elif where == "node":
+                handle = h.grad_fn.register_hook(lambda gi, go: (clipped(gi[0]), gi[1]))
+            else:
+                handle = layer.register_full_backward_hook(lambda m, gi, go: (clipped(gi[0]),))
+                h = layer(h * 0) + h * 0
+            (h * tensor([3.0, 4.0])).sum().backward()
+            handle.remove()
+        return x.grad
+
+    for scale in (2.0, 0.25, 3.0, 0.125):
+        plain = step(tensor(scale)).tolist()
+        calls.clear()
+        fitted = rustorch.jit(step)
+        first = fitted(tensor(7.0))
+        assert len(calls) == 1
+        again = fitted(tensor(scale))
+        assert len(calls) == 2
+        assert again.tolist() == pytest.approx(plain, rel=1e-6)
+        assert first.shape == again.shape
+
+
+def test_two_looking_hooks_and_random_numbers() -> None:
+    x = tensor([0.1 * i for i in range(8)], requires_grad=True)
+    seen: list[float] = []
+
+    def look(g: Any) -> Any:
+        seen.append(g.sum().item())
+        return g * (2.0 if seen[-1] > 0 else 3.0)
+
+    def step() -> Any:
+        x.grad = None
+        h = (x * rustorch.rand(8)).exp()
+        h.register_hook(look)
+        x.register_hook(look)
+        h.sum().backward()
+        return h
+
+    rustorch.manual_seed(5)
+    plain = []
+    for _ in range(3):
+        x._more().hooks.clear()
+        step()
+        plain.append((list(seen), x.grad.tolist()))
+        seen.clear()
+    x._more().hooks.clear()
+    run = rustorch.jit(step)
+    rustorch.manual_seed(5)
+    run()
+    assert (seen, x.grad.tolist()) == (pytest.approx(plain[0][0], rel=1e-6), pytest.approx(plain[0][1], rel=1e-6))
+
+
+def test_looking_hooks_refuse_what_would_be_wrong_later() -> None:
+    x = leaf(1.0, 2.0)
+
+    def with_forward_values(y: Any) -> None:
+        h = x * y
+        h.register_hook(lambda g: print((g * y).sum().item()))
+        h.sum().backward()
+
+    def differentiable(y: Any) -> Any:
+        h = x * y
+        h.register_hook(lambda g: g * float(g.sum()))
+        return rustorch.grad(h.sum(), x, create_graph=True)
+
+    for program, words in ((with_forward_values, "were asked for while the function"), (differentiable, "a pass with create_graph")):
+        with pytest.raises(rustorch.errors.TraceError, match=words):
+            rustorch.jit(program)(tensor([1.0, 1.0]))
+    moody: list[int] = []
+
+    def sometimes(g: Any) -> Any:
+        moody.append(int(g.sum().item()))
+        return g * 2 if len(moody) == 1 else None if len(moody) == 2 else 3
+
+    def step(y: Any) -> Any:
+        x.grad = None
+        h = x * y
+        h.register_hook(sometimes)
+        h.sum().backward()
+        return x.grad
+
+    run = rustorch.jit(step)
+    assert run(tensor([1.0, 1.0])).tolist() == [2.0, 2.0]
+    assert run(tensor([1.0, 1.0])).tolist() == [1.0, 1.0]
+    with pytest.raises(rustorch.errors.TraceError, match="answered otherwise"):
+        run(tensor([1.0, 1.0]))
+
+
+def test_an_exception_in_a_looking_hook_passes_and_leaves_everything() -> None:
+    x = leaf(1.0)
+    fails = [False]
+
+    def check(g: Any) -> None:
+        if g.item() > 5 or fails[0]:
+            raise ValueError("too large")
+
+    def step(y: Any) -> Any:
+        x.grad = None
+        h = x * 1
+        h.register_hook(check)
+        (h * y).sum().backward()
+        return x.grad
+
+    run = rustorch.jit(step)
+    with pytest.raises(ValueError, match="too large"):
+        run(tensor([10.0]))
+    assert run(tensor([2.0])).tolist() == [2.0]
+    with pytest.raises(ValueError, match="too large"):
+        run(tensor([10.0]))
+    assert rustorch.is_grad_enabled()
+    assert run(tensor([3.0])).tolist() == [3.0]
