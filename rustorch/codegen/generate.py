@@ -30,6 +30,7 @@ from rustorch.codegen.loops import Lowered, Share
 from rustorch.codegen.lower import lower_kernel
 from rustorch.codegen.lower_memory import lower_fill, lower_scatter
 from rustorch.codegen.memory_plan import MemoryPlan, Use, align, plan_memory
+from rustorch.codegen.phases import split_phases
 from rustorch.codegen.pieces import cut, join
 from rustorch.codegen.products import gemm_declaration, gemm_symbol, gemm_work_bytes
 from rustorch.codegen.scan import lower_scan
@@ -114,7 +115,7 @@ class Generated:
 
 def generate(graph: Graph, symbol: str, target: Target) -> Generated:
     """Code for a tensor graph whose composite ops are expanded."""
-    return _Generator(order_products(graph), symbol, target).run()
+    return _Generator(order_products(split_phases(graph)), symbol, target).run()
 
 
 class _Generator:

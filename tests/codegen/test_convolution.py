@@ -32,6 +32,15 @@ CASES: dict[str, tuple[Shape, Shape, dict[str, Any]]] = {
     "phases": ((2, 1, 3, 61, 60), (1, 16, 3, 7, 7), {"low": (3, 3), "high": (3, 3), "stride": (2, 3)}),
     "read in place": ((2, 2, 40, 17, 19), (2, 33, 40, 1, 1), {}),
     "three axes": ((4, 1, 3, 5, 6, 7), (1, 6, 3, 3, 2, 3), {"low": (1, 0, 1), "high": (1, 1, 1), "stride": (1, 2, 3)}),
+    "zeros between elements": ((2, 1, 20, 9, 8), (1, 7, 20, 3, 4), {"spread": (2, 3), "low": (1, 2), "high": (2, 3)}),
+    "zeros between, dilated": ((2, 2, 5, 9, 8), (2, 7, 5, 3, 2), {"spread": (2, 3), "dilation": (3, 2), "low": (-1, 3), "high": (2, 1)}),
+    "zeros between, few taps": ((2, 1, 5, 9, 8), (1, 7, 5, 1, 1), {"spread": (3, 2), "high": (2, 1)}),
+    "zeros between, one axis dense": (
+        (2, 1, 5, 9, 8), (1, 7, 5, 3, 3), {"spread": (1, 2), "stride": (2, 1), "low": (1, 1), "high": (1, 1)}
+    ),
+    "zeros between, not to be split": (
+        (2, 1, 5, 9, 8), (1, 7, 5, 3, 3), {"spread": (2, 2), "dilation": (2, 1), "low": (2, 2), "high": (2, 2)}
+    ),
     "kernel's gradient": ((64, 1, 3, 17, 31), (1, 33, 3, 17, 31), {"features_first": True, "low": (1, 1), "high": (1, 1)}),
     "kernel's gradient, stride 2": (
         (64, 1, 3, 57, 57), (1, 64, 3, 28, 28), {"features_first": True, "low": (1, 1), "dilation": (2, 2)}
