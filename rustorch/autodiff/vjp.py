@@ -32,6 +32,7 @@ from rustorch.ir.rewrite import replay_into
 from rustorch.ir.types import TensorType
 
 OnCotangent = Callable[[Value, Value], Value | None]
+OnFlow = Callable[[Node, int, Value, str, Sequence[Value]], Value]
 
 
 def pullback(
@@ -42,6 +43,7 @@ def pullback(
     wrt: Sequence[Value],
     on_cotangent: OnCotangent | None = None,
     watched: Container[Value] | None = None,
+    on_flow: OnFlow | None = None,
 ) -> list[Value | None]:
     """The cotangent of each value of `wrt`, given those of `outputs`; None where no path leads from it to an output.
 
@@ -49,12 +51,16 @@ def pullback(
     its forward node. Only paths from `wrt` to `outputs` are followed. `on_cotangent(value, cotangent)` is called once for
     every value on such a path (only for those in `watched` where given), in the order in which cotangents become complete, and
     gives the cotangent that flows on (None: nothing does). Values that ops of derivative zero cut off get zeros, except behind `detach`.
+
+    `on_flow(node, index, flow, mask, others)` is called with what flows from a node to its operand `index`, and gives what flows on;
+    with a mask ("on" or "off"), the first of `others` says where the flow counts; then come the cotangent of the node's first result,
+    and the node's operands.
     """
     for output, cotangent in zip(outputs, cotangents, strict=True):
         if cotangent is not None and cotangent.type is not output.type:
             raise CompilerBug(f"the cotangent of a value of type {output.type} has type {cotangent.type}")
     seeds = [(value, ct) for value, ct in zip(outputs, cotangents, strict=True) if ct is not None]
-    sweep = _Sweep(b, Expansions(), on_cotangent, watched)
+    sweep = _Sweep(b, Expansions(), on_cotangent, watched, on_flow)
     before = b.location
     try:
         found = sweep.run(tuple(nodes), seeds, wrt, _Itself())
@@ -176,10 +182,15 @@ class _Sweep:
     """One reverse walk, and the walks through expansions inside it."""
 
     def __init__(
-        self, b: Builder, expansions: Expansions, on_cotangent: OnCotangent | None = None, watched: Container[Value] | None = None
+        self,
+        b: Builder,
+        expansions: Expansions,
+        on_cotangent: OnCotangent | None = None,
+        watched: Container[Value] | None = None,
+        on_flow: OnFlow | None = None,
     ) -> None:
         self.b, self.expansions = b, expansions
-        self.on_cotangent, self.watched = on_cotangent, watched
+        self.on_cotangent, self.watched, self.on_flow = on_cotangent, watched, on_flow
         self.found: dict[Value, _Cotangent] = {}
         self.active: set[Value] = set()
 
@@ -274,9 +285,22 @@ class _Sweep:
         else:
             given = [self.value(ct, v) if ct is not None else None for ct, v in zip(cotangents, node.results, strict=True)]
             flows = self.flows(node, given, operands, [emitted[v] for v in node.results], wanted)
+        if self.on_flow is not None:
+            flows = [self.seen(node, i, flow, cotangents[0]) if w else None for i, (flow, w) in enumerate(zip(flows, wanted, strict=True))]
         for value, flow, is_wanted in zip(node.operands, flows, wanted, strict=True):
             if is_wanted:
                 self.add(value, flow)
+
+    def seen(self, node: Node, index: int, flow: _Cotangent, cotangent: _Cotangent) -> _Cotangent:
+        """What flows to an operand, as `on_flow` gives it."""
+        assert self.on_flow is not None
+        if flow is None or cotangent is None:
+            return flow
+        others = [cotangent.value if isinstance(cotangent, _Masked) else cotangent, *node.operands]
+        if isinstance(flow, Value):
+            return self.on_flow(node, index, flow, "", others)
+        passed = self.on_flow(node, index, flow.value, "on" if flow.on else "off", [flow.mask, *others])
+        return _Masked(passed, flow.mask, flow.on)
 
     def flows(
         self, node: Node, cotangents: list[Value | None], operands: list[Value], results: list[Value], wanted: list[bool]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rustorch.autograd import forward_ad, functional
+from rustorch.autograd.anomaly import detect_anomaly, set_detect_anomaly
 from rustorch.autograd.function import Function
 from rustorch.frontend import backward as _backward
 from rustorch.frontend import transforms as _transforms
@@ -54,6 +55,7 @@ __all__ = [
     "RemovableHandle",
     "Variable",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "forward_ad",
     "functional",
@@ -62,6 +64,7 @@ __all__ = [
     "gradgradcheck",
     "is_grad_enabled",
     "no_grad",
+    "set_detect_anomaly",
     "set_grad_enabled",
     "watch",
 ]

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from rustorch.errors import ArgumentError, GradError, ShapeError, Unsupported, compose
+from rustorch.frontend.anomaly import raise_anomaly
 from rustorch.frontend.base import TensorBase, concrete
 from rustorch.frontend.batched import BatchedWalk
 from rustorch.frontend.creation import full_op
@@ -26,7 +27,7 @@ from rustorch.frontend.hooks import retain_grad
 from rustorch.frontend.modes import set_mode
 from rustorch.frontend.movement import stack
 from rustorch.frontend.recorder import Recorder
-from rustorch.frontend.state import local
+from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import is_leaf, same
 from rustorch.frontend.walk import Walk
 
@@ -120,7 +121,7 @@ def backward(
         if isinstance(x, TensorBase):
             retain_grad(x)
     _pass(Walk(asked, True, create_graph, retain), roots, given)
-    if not create_graph:
+    if not create_graph or defaults.anomaly:
         observe("backward")
 
 
@@ -139,6 +140,8 @@ def observe(why: str) -> None:
     segment = local.segment
     if isinstance(segment, Recorder):
         segment.close(why)
+        if defaults.anomaly:
+            raise_anomaly()
 
 
 def grad(
@@ -193,7 +196,7 @@ def _gradients(walk: Walk, places: Sequence[Any], allow_unused: bool, materializ
         if gradient is None and materialize:
             gradient = full_op(0.0, x._type.with_shape((*batch, *x._type.shape)))
         gradients.append(gradient)
-    if not walk.create:
+    if not walk.create or defaults.anomaly:
         observe("grad")
     return tuple(gradients)
 

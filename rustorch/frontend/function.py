@@ -18,6 +18,7 @@ from typing import Any
 
 from rustorch.errors import ArgumentError, GradError, ShapeError, TraceError, Unsupported, compose
 from rustorch.frontend import reduction
+from rustorch.frontend.anomaly import checked, checks
 from rustorch.frontend.applied import APPLIED, Stated
 from rustorch.frontend.backward import grad
 from rustorch.frontend.base import TensorBase, concrete
@@ -33,6 +34,7 @@ from rustorch.frontend.storage import VARIABLE, convert_to, is_leaf, take, track
 from rustorch.frontend.trace import Output, Outside, Trace, run_traced
 from rustorch.ir.builder import Builder
 from rustorch.ir.graph import Value
+from rustorch.ir.location import user_location
 from rustorch.ir.rewrite import replay_into
 from rustorch.ir.types import TensorType
 
@@ -53,6 +55,7 @@ class Application:
         self.function, self.ctx, self.arguments = function, ctx, arguments
         self.inputs = tuple(inputs)
         """Those that require gradients: the place of each among the arguments, and its type."""
+        self.line = str(user_location())
         self.results: list[tuple[int | None, TensorType] | None] = []
         """For each result: its place among those with a gradient (None: without), and its type; None for what is no tensor."""
 
@@ -78,7 +81,7 @@ class Application:
         set_mode(create)
         try:
             found = self.function._backward()(self.ctx, *given)
-            return self.checked(found if isinstance(found, tuple) else (found,))
+            return self.looked_at(self.checked(found if isinstance(found, tuple) else (found,)), given)
         finally:
             set_mode(before)
 
@@ -102,6 +105,13 @@ class Application:
                     "input was not a Variable"
                 )
         return [None if found[i] is None else self.fitted(k, found[i], expected[i]) for k, (i, _) in enumerate(self.inputs)]
+
+    def looked_at(self, flows: list[Any], given: Sequence[Any]) -> list[Any]:
+        """The gradients, with a note for anomaly mode where they have NaN."""
+        if not checks():
+            return flows
+        seen = [x for x in given if isinstance(x, TensorBase)][:1]
+        return [None if g is None else checked(g, seen, self.name, i, self.line) for (i, _), g in zip(self.inputs, flows, strict=True)]
 
     function_tensors: frozenset[int] = frozenset()
     """The places of tensors among the arguments."""
@@ -129,11 +139,11 @@ class Application:
         if self.function._has_backward():
             types = [r[1] for r in self.results if r is not None and r[0] is not None]
             rules.append("vjp")
-            made.append(_traced(self.name, types, lambda cts: self.materialized(self.pull(cts, True))))
+            made.append(traced_rule(self.name, types, lambda cts: self.materialized(self.pull(cts, True))))
         if self.function._has("jvp"):
             rules.append("jvp")
-            made.append(_traced(f"{self.name}.jvp", [t for _, t in self.inputs], self.push))
-        return _stated(trace, node, rules, made)
+            made.append(traced_rule(f"{self.name}.jvp", [t for _, t in self.inputs], self.push))
+        return state_rules(trace, node, rules, made)
 
     def materialized(self, flows: Sequence[Any]) -> list[Any]:
         """Gradients, zeros in the place of None."""
@@ -184,7 +194,7 @@ class Application:
 # --- Regions ----------------------------------------------------------------------------------------------------------
 
 
-def _traced(name: str, types: Sequence[TensorType], call: Callable[[list[Any]], list[Any]]) -> Any:
+def traced_rule(name: str, types: Sequence[TensorType], call: Callable[[list[Any]], list[Any]]) -> Any:
     """A rule, traced on arguments of these types."""
     found = run_traced(
         name, True, lambda trace: [trace.add_argument(t, True, "ct") for t in types], lambda given: (call(given), None)
@@ -199,8 +209,11 @@ def _traced(name: str, types: Sequence[TensorType], call: Callable[[list[Any]], 
     return found
 
 
-def _stated(trace: Trace, node: Any, rules: Sequence[str], traced: Sequence[Any]) -> Stated:
-    """Regions for a node of a trace, made of traced rules: what those read from outside become operands of the node."""
+def state_rules(trace: Trace, node: Any, rules: Sequence[str], traced: Sequence[Any], behind: Value | None = None) -> Stated:
+    """Regions for a node of a trace, made of traced rules: what those read from outside become operands of the node.
+
+    `behind`: the node is not among those of the trace; it is going to stand behind this value.
+    """
     reads: list[list[Value]] = []
     for one in traced:
         numbers = [trace.number_of(o.found() if isinstance(o, Outside) else trace.draw(*o)) for o in one.outside]
@@ -209,7 +222,7 @@ def _stated(trace: Trace, node: Any, rules: Sequence[str], traced: Sequence[Any]
     position = {v: i for i, v in enumerate(trace.building.b.inputs)}
     more = [v for v in dict.fromkeys(v for read in reads for v in read) if v not in known]
     for value in more:
-        if value not in position and not _is_before(trace, value, node):
+        if value not in position and not _is_before(trace, value, node, behind):
             raise TraceError(
                 compose(
                     f"the backward of {node.attrs['name']} reads a tensor that was computed after its forward",
@@ -221,6 +234,8 @@ def _stated(trace: Trace, node: Any, rules: Sequence[str], traced: Sequence[Any]
         b = Builder()
         inputs = {v: b.input(v.type, v.hint) for v in (*node.operands, *more)}
         inputs |= {v: b.input(v.type, v.hint) for v in node.results}
+        if behind is not None:
+            inputs[behind] = inputs[node.results[0]]  # what the rule reads is the value that gradients come to
         moved = [b.input(v.type, v.hint) for v in one.graph.inputs[: one.arguments]]
         new = replay_into(b, one.graph, dict(zip(one.graph.inputs, [*moved, *(inputs[v] for v in read)], strict=True)))
         outputs = [new[one.graph.outputs[x.index]] if isinstance(x, Output) else x for x in one.leaves]
@@ -228,13 +243,18 @@ def _stated(trace: Trace, node: Any, rules: Sequence[str], traced: Sequence[Any]
     return Stated(rules, regions, more)
 
 
-def _is_before(trace: Trace, value: Value, node: Any) -> bool:
+def _is_before(trace: Trace, value: Value, node: Any, behind: Value | None) -> bool:
     """Whether a value is made before a node."""
-    for each in trace.building.b.nodes:
+    b = trace.building.b
+    if behind in b.inputs:
+        return False
+    for each in b.nodes:
         if each is node:
             return False
         if value in each.results:
             return True
+        if behind in each.results:
+            return False
     return False
 
 

@@ -149,6 +149,11 @@ class Staged:
             known.update(v for v, r in results.items() if place < len(calls) and r.call is calls[place])
             waiting = later
 
+    @property
+    def is_checked(self) -> bool:
+        """Whether anomaly mode looks at values of any piece."""
+        return any(program.is_checked for _, _, program in self.pieces)
+
     def _add(self, nodes: list[Node], later: list[Node], place: int, name: str) -> None:
         wanted = {v for node in later for v in node.operands} | set(self.graph.outputs)
         outputs = tuple(dict.fromkeys(v for node in nodes for v in node.results if v in wanted))

@@ -18,6 +18,7 @@ import numpy as np
 
 from rustorch.errors import ArgumentError
 from rustorch.frontend import tree
+from rustorch.frontend.anomaly import checks, raise_anomaly
 from rustorch.frontend.base import TensorBase, concrete, looked_into
 from rustorch.frontend.explain import journal, note
 from rustorch.frontend.host import HostResult, Staged
@@ -136,6 +137,8 @@ class Entry:
                 arrays.append(np.array([generator.seed_number, generator.offset], np.int64))
                 generator.offset += count
         results = self.program.run(arrays)
+        if self.program.is_checked:
+            raise_anomaly()
         if self.is_static:
             return [concrete(array, type_) for array, type_ in zip(results, self.types, strict=True)]
         return [concrete(array, TensorType(type_.dtype, array.shape)) for array, type_ in zip(results, self.types, strict=True)]
@@ -272,7 +275,7 @@ class JitFunction(functools.partial[Any]):
             return self.function(*args, **kwargs)
         leaves, structure = self._flatten(args, kwargs)
         kinds = tuple(map(kind_of, leaves))
-        key = (structure, kinds, segment.mode, defaults.dtype)
+        key = (structure, kinds, segment.mode, (defaults.dtype, checks()))
         is_flat = not kwargs and len(leaves) == len(args)
         for entry in self._cache.get(key, ()):
             if entry.fits():

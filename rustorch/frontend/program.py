@@ -44,6 +44,11 @@ class Program:
     """Types of the graph's outputs by the values of its dimensions (64 bits each), for native entries."""
 
     @functools.cached_property
+    def is_checked(self) -> bool:
+        """Whether anomaly mode looks at its values: then the numpy references run it."""
+        return any(node.op.name == "checked" for node in self.graph.nodes)
+
+    @functools.cached_property
     def dims(self) -> tuple[str, ...]:
         """Names of the graph's symbolic dimensions, in the order of the compiled code's, where they may have other names."""
         names = (name for value in self.graph.inputs if isinstance(value.type, TensorType) for name in value.type.symbols())
@@ -94,7 +99,7 @@ def make_program(
 ) -> Program:
     """Compile what `outputs` depend on; the caller does that where it is left for `later`."""
     graph, given, places = runnable_form(inputs, nodes, outputs, name)
-    eager = config.eager if eager is None else eager
+    eager = (config.eager if eager is None else eager) or any(node.op.name == "checked" for node in graph.nodes)
     copied = tuple(i for i, place in enumerate(places) if not place[0] or place in places[:i])
     return Program(graph, given, places, copied, None if eager or later or not graph.outputs else compiler.compile_graph(graph))
 

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from rustorch.autodiff.vjp import pullback
 from rustorch.errors import GradError, compose
+from rustorch.frontend.anomaly import checker, checks
 from rustorch.frontend.base import concrete, recorded
 from rustorch.frontend.history import used_history
 from rustorch.frontend.program import normal_form
@@ -35,7 +36,7 @@ class Pull(Primitive):
     plural = True
 
     def build(self, building: Building, key: Key) -> tuple[Value, ...]:
-        _, roots, given, wanted, replaced, create = key
+        _, roots, given, wanted, replaced, create, *_checked = key
         cotangents = [None if n is None else building.values((n,))[0] for n in given]
         before = building.b.share(building.pulled)
         found = pulled(building, roots, cotangents, wanted, _values(building, replaced))
@@ -49,7 +50,7 @@ class Pull(Primitive):
         return tuple(results)
 
     def operands(self, key: Key) -> list[int]:
-        _, roots, given, _, replaced, _ = key
+        _, roots, given, _, replaced, *_ = key
         return [*roots, *(n for n in given if n is not None), *(n for _, n in replaced if n is not None)]
 
     def require(self, building: Building, key: Key, results: Sequence[Value]) -> list[bool]:
@@ -112,7 +113,10 @@ def pulled(
     b = building.b
     outputs = building.values(roots)
     cotangents = [b.const(1, v) if ct is None else ct for v, ct in zip(outputs, given, strict=True)]
-    return pullback(b, tuple(b.nodes), outputs, cotangents, building.values(wanted), lambda value, ct: replaced.get(value, ct), replaced)
+    return pullback(
+        b, tuple(b.nodes), outputs, cotangents, building.values(wanted), lambda value, ct: replaced.get(value, ct), replaced,
+        checker(building),
+    )  # fmt: skip
 
 
 # --- One segment ------------------------------------------------------------------------------------------------------
@@ -132,7 +136,8 @@ def pull_segment(
     if segment is now:
         given = tuple(None if ct is None else now.number_of(ct) for ct in seeds.values())
         pairs = tuple((n, None if ct is None else now.number_of(ct)) for n, ct in replaced.items())
-        results = now.record_key(PULL, (PULL, roots, given, places, pairs, create))
+        key = (PULL, roots, given, places, pairs, create)
+        results = now.record_key(PULL, (*key, "checked") if checks() else key)
         found, bits = now.remark() if results else (now.remark() or ((), 0))
     elif is_around(segment):
         results, found, bits = _pull_around(segment, seeds, places, replaced, create)
@@ -193,7 +198,7 @@ def pull_closed(
         return [], (), ALL
     kept = {} if create else segment.residuals  # a second derivative goes through all of the forward pass
     ends = tuple((n, ct is None) for n, ct in replaced.items())
-    key = (tuple(seeds), tuple(ct is None for ct in seeds.values()), wanted, ends, tuple(kept))
+    key = (tuple(seeds), tuple(ct is None for ct in seeds.values()), wanted, ends, tuple(kept), checks())
     memo = segment.at.memo
     known = memo.get(key)
     if known is None:

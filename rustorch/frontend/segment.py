@@ -132,6 +132,8 @@ class Building:
         self.grads: list[bool] = []
         self.mode = True
         """Whether gradients are recorded at this point of the program."""
+        self.made: list[tuple[Primitive, Key]] = []
+        """The operation, and its key, behind each number."""
         self.places: list[int] = []
         """How many nodes there were when each number was complete."""
         self.remark: Any = None
@@ -165,6 +167,7 @@ class Building:
                     elif id(value) in read:
                         results[i] = alias(b, value)
         self.ir += results
+        self.made += [(operation, key)] * len(results)
         self.grads += flags
         self.places += [len(b.nodes)] * len(results)
         return results, flags

@@ -59,7 +59,7 @@ class Recorded:
 
     def _first(self) -> Program:
         program = make_program(*self._given, later=True)
-        if program.compiled is not None or config.eager or not program.graph.outputs:
+        if program.compiled is not None or config.eager or program.is_checked or not program.graph.outputs:
             return program
         stepwise = compiler.node_by_node(program.graph) if config.sight > 1 else None
         if stepwise is None:

@@ -54,6 +54,8 @@ class Defaults:
     dtype: DType = f32
     epoch = np.zeros(1, np.int64)
     """Grows when something changes that compiled entries do not look at."""
+    anomaly, checks_nan = False, True
+    """Whether backward passes name what makes NaN in them, and whether they look."""
     hooked = False
     """Whether any tensor or operation was ever given a hook; until then backward passes need not look for them."""
 

@@ -2,6 +2,7 @@
 
 from rustorch.ops import (
     barrier,
+    checked,
     constant,
     contraction,
     conversion,
@@ -25,6 +26,7 @@ from rustorch.ops.interpret import interpret
 
 __all__ = [
     "barrier",
+    "checked",
     "constant",
     "contraction",
     "conversion",

@@ -23,7 +23,7 @@ Without regions there is no way through: while a function is recorded or traced,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rustorch.errors import CompilerBug
@@ -77,8 +77,8 @@ def _batch(b: Builder, operands: Sequence[Value], batched: Sequence[bool], attrs
     return b.emit(custom, spread, attrs)
 
 
-def _draw(rng: Any) -> tuple[Array, ...]:
-    return tuple(Domain(-9, 9).draw(rng, f64, (2, 3)) for _ in range(2))
+def _draw(shape: tuple[int, ...]) -> Callable[[Any], tuple[Array, ...]]:
+    return lambda rng: tuple(Domain(-9, 9).draw(rng, f64, shape) for _ in range(2))
 
 
 custom = REGISTRY.register(
@@ -96,7 +96,10 @@ custom = REGISTRY.register(
         attributes=("name", "inputs", "results", "rules", "saves", "refusal"),
         expand=_expand,
         cost=0,
-        samples=(Sample(_draw, {"name": "Square", "inputs": 1, "results": 1}, differentiable=False, label="no way through"),),
+        samples=tuple(
+            Sample(_draw(shape), {"name": "Square", "inputs": 1, "results": 1}, False, f"no way through {list(shape)}")
+            for shape in ((2, 3), (), (0, 2), (17,))
+        ),
         errors=(Refusal((f64[3],), {"name": "Square", "inputs": 1, "results": 1}, CompilerBug, "1 operands for 1 inputs"),),
     )
 )

@@ -29,6 +29,7 @@ from rustorch.ir.printer import to_text
 from rustorch.ir.types import DType, TensorType
 from rustorch.ops import (
     barrier,
+    checked,
     constant,
     contraction,
     conversion,
@@ -51,7 +52,7 @@ from rustorch.ops.family import Array
 
 _MODULES: tuple[ModuleType, ...] = (
     elementwise, exponential, trigonometry, special, logic, conversion, reduction, movement, contraction, convolution, window, cumulative,
-    sorting, indexing, constant, random, custom, barrier,
+    sorting, indexing, constant, random, custom, checked, barrier,
 )  # fmt: skip
 
 
