@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from rustorch.frontend import embedded as _embedded  # noqa: F401 - hooks inside of traced functions
 from rustorch.frontend.graph import GradientEdge, Node, get_gradient_edge, through
 from rustorch.frontend.hooks import RemovableHandle, register_multi_grad_hook
 from rustorch.frontend.packing import disable_saved_tensors_hooks, save_on_cpu, saved_tensors_hooks

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any
 
-from rustorch.errors import ArgumentError, GradError, ShapeError, compose
+from rustorch.errors import ArgumentError, GradError, ShapeError, TraceError, compose
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.explain import note
 from rustorch.frontend.host import call_looking
@@ -159,6 +159,13 @@ def register_multi_grad_hook(tensors: Sequence[TensorBase], fn: Hook, *, mode: s
 
     def seen(place: int, gradient: Any) -> None:
         walk = local.walk
+        if walk is None:
+            raise TraceError(
+                compose(
+                    "gradients from outside would meet a hook on several tensors inside a traced function",
+                    todo="Take the gradients inside of the function, or put hooks on the tensors one by one (register_hook).",
+                )
+            )
         with lock:
             found = calls.get(walk)
             if found is None:

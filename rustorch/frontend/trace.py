@@ -397,6 +397,14 @@ class Outputs:
         return Output(self.numbers.setdefault(self.trace.number_of(x), len(self.numbers)))
 
 
+_embedding: list[Any] = [lambda trace, arguments, numbers: [], lambda graph, nodes: graph]
+
+
+def set_embedding(nodes: Callable[..., Any], put: Callable[..., Any]) -> None:
+    """Say what makes hooks a part of the graph (done once, by `embedded.py`)."""
+    _embedding[:] = [nodes, put]
+
+
 def run_traced(name: str, mode: bool, begin: Callable[[Trace], list[Any]], call: Callable[[list[Any]], tuple[list[Any], Any]]) -> Traced:
     """Trace `call(begin(trace))`: `begin` makes the arguments' tensors, `call` gives the leaves of the result and its structure."""
     outer, grad_before = local.segment, local.grad
@@ -431,7 +439,9 @@ def run_traced(name: str, mode: bool, begin: Callable[[Trace], list[Any]], call:
             each.outputs = [outputs.of(x).index for x in each.given]
             each.given = []
         sources = list(trace.sources)
-        stated = state_derivatives(trace, [n for n in outputs.numbers if _flows(trace, n, sources)])
+        flowing = [n for n in outputs.numbers if _flows(trace, n, sources)]
+        hooked = _embedding[0](trace, arguments, flowing)
+        stated = state_derivatives(trace, flowing)
     finally:
         trace.undo()
         defaults.epoch -= TRACING
@@ -441,6 +451,7 @@ def run_traced(name: str, mode: bool, begin: Callable[[Trace], list[Any]], call:
     leaked = [(held, outputs.of(held)) for held in _leaked(trace, count)]
     building = trace.building
     graph = with_regions(building.b.build([value_of(building.ir[n]) for n in outputs.numbers], name), stated)
+    graph = _embedding[1](graph, hooked)
     flows = [_flows(trace, n, sources) for n in outputs.numbers]
     drawn = {number: (generator, used) for generator, number, used in trace.generators.values()}
     inputs = [n for n, (operation, _) in enumerate(trace.operations) if operation in (INPUT, NUMBER)]
@@ -481,4 +492,4 @@ def _leaked(trace: Trace, arguments: int) -> list[TensorBase]:
     return found
 
 
-__all__ = ["Outside", "Output", "Trace", "Traced", "carrier", "open_traces", "run_traced"]
+__all__ = ["Outside", "Output", "Trace", "Traced", "carrier", "open_traces", "run_traced", "set_embedding"]

@@ -318,3 +318,71 @@ def test_an_exception_in_a_looking_hook_passes_and_leaves_everything() -> None:
         run(tensor([10.0]))
     assert rustorch.is_grad_enabled()
     assert run(tensor([3.0])).tolist() == [3.0]
+
+
+# --- Hooks inside of a jitted function, gradients from outside --------------------------------------------------------
+
+
+def test_hooks_inside_act_on_gradients_from_outside() -> None:
+    scale = tensor(10.0)
+
+    def inner(x: Any) -> Any:
+        h = x * 3
+        h.register_hook(lambda g: g * scale + h)
+        h.register_hook(lambda g: g + 1)
+        return (h * h).sum() + x.sum()
+
+    x = leaf(1.0, 2.0)
+    inner(x).backward()
+    expected = x.grad.tolist()
+    run = rustorch.jit(inner)
+    for factor in (10.0, 10.0, 20.0):
+        scale.fill_(factor)
+        x.grad = None
+        run(x).backward()
+        h = np.array([3.0, 6.0])
+        assert x.grad.tolist() == (3 * (2 * h * factor + h + 1) + 1).tolist()
+        if factor == 10.0:
+            assert x.grad.tolist() == expected
+    assert rustorch.func.grad(run)(tensor([1.0, 2.0])).tolist() == (3 * (2 * h * 20 + h + 1) + 1).tolist()
+
+
+def test_hooks_on_arguments_and_a_second_derivative() -> None:
+    def inner(x: Any) -> Any:
+        x.register_hook(lambda g: g * x)
+        return (x * x).sum()
+
+    for run in (inner, rustorch.jit(inner)):
+        x = leaf(3.0)
+        y = x * 1
+        (first,) = rustorch.grad(run(y), y, create_graph=True)
+        (second,) = rustorch.grad(first.sum(), y)
+        assert first.tolist() == [18.0]
+        assert second.tolist() == [36.0]  # 4 x, and the hook once more
+
+
+def test_hooks_that_gradients_from_outside_cannot_meet() -> None:
+    x = leaf(1.0)
+
+    def on_a_node(x: Any) -> Any:
+        y = x * x
+        y.grad_fn.register_prehook(lambda g: None)
+        return y.sum()
+
+    def on_many(x: Any) -> Any:
+        y = x * x
+        rustorch.autograd.graph.register_multi_grad_hook([y], lambda g: None)
+        return y.sum()
+
+    def looks(x: Any) -> Any:
+        y = x * x
+        y.register_hook(lambda g: print(g.item()))
+        return y.sum()
+
+    for program in (on_a_node, on_many, looks):
+        with pytest.raises(rustorch.errors.TraceError):
+            rustorch.jit(program)(x)
+    with no_grad():
+        for program in (on_a_node, on_many, looks):
+            with pytest.raises((RuntimeError, AttributeError, AssertionError)):  # nothing there requires a gradient
+                rustorch.jit(program)(x)
