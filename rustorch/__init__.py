@@ -7,22 +7,32 @@ from rustorch.frontend.batching import vmap
 from rustorch.frontend.creation import (
     arange,
     as_tensor,
+    asarray,
+    bartlett_window,
+    blackman_window,
     empty,
     empty_like,
     eye,
     from_numpy,
+    frombuffer,
     full,
     full_like,
+    hamming_window,
+    hann_window,
     linspace,
     logspace,
     ones,
     ones_like,
+    scalar_tensor,
     tensor,
+    tril_indices,
+    triu_indices,
     zeros,
     zeros_like,
 )
 from rustorch.frontend.dtype import (
     Size,
+    can_cast,
     device,
     dtype,
     finfo,
@@ -50,11 +60,11 @@ from rustorch.frontend.random import (
     randint,
     randn,
     randn_like,
-    randperm,
     seed,
     set_rng_state,
 )
 from rustorch.frontend.recorder import sync
+from rustorch.frontend.sampling import binomial, multinomial, randint_like, randperm
 from rustorch.frontend.structure import changed, watch
 from rustorch.frontend.tensor import Tensor, Variable
 from rustorch.frontend.transforms import hessian, jacfwd, jacrev, jvp, value_and_grad, vjp
@@ -75,6 +85,26 @@ from rustorch.version import VERSION as __version__
 # isort: split
 # What follows is written with the names above, like any user's program.
 from rustorch import aot, autograd, debug, func, functional, nn, optim, special, testing, utils
+from rustorch.functional import (
+    celu,
+    channel_shuffle,
+    cosine_similarity,
+    dropout,
+    embedding,
+    embedding_bag,
+    hardshrink,
+    log_softmax,
+    pairwise_distance,
+    pdist,
+    pixel_shuffle,
+    pixel_unshuffle,
+    prelu,
+    rms_norm,
+    rrelu,
+    selu,
+    softmax,
+    threshold,
+)
 from rustorch.nn import (
     AvgPool2d,
     BatchNorm1d,
@@ -100,19 +130,19 @@ from rustorch.nn import (
 from rustorch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 
 __all__ = [
-    "AvgPool2d", "MaxPool2d",
-    "__version__", "Adagrad", "Adam", "AdamW", "aot", "arange", "as_tensor", "autograd", "BatchNorm1d", "BatchNorm2d", "BCELoss",
-    "BCEWithLogitsLoss", "bernoulli", "bool", "changed", "Conv2d", "CrossEntropyLoss", "debug", "default_generator", "device", "double",
-    "Dropout", "dtype", "Embedding", "empty", "empty_like", "enable_grad", "explain", "eye", "f32", "f64", "finfo", "Flatten", "float",
-    "float32", "float64", "from_numpy", "full", "full_like", "func", "functional", "Generator", "get_default_dtype",
-    "get_num_threads", "get_rng_state",
-    "grad", "hessian", "i32", "i64", "iinfo", "initial_seed", "inspect", "int", "int32", "int64", "is_grad_enabled", "jacfwd", "jacrev",
-    "jit", "jvp", "L1Loss", "LayerNorm", "Linear", "linspace", "logspace", "long", "manual_seed", "Module", "MSELoss", "NLLLoss", "nn",
-    "no_grad", "normal", "ones", "ones_like", "optim", "Parameter", "promote_types", "rand", "rand_like", "randint", "randn", "randn_like",
-    "randperm", "ReLU", "result_type", "RMSprop", "seed", "Sequential", "set_default_dtype", "set_grad_enabled", "set_num_threads",
-    "set_rng_state", "SGD", "Size", "special", "sync", "Tensor", "tensor", "testing", "utils", "value_and_grad", "Variable", "vjp", "vmap",
-    "watch", "zeros",
-    "zeros_like",
+    "__version__", "Adagrad", "Adam", "AdamW", "aot", "arange", "as_tensor", "asarray", "autograd", "AvgPool2d", "bartlett_window",
+    "BatchNorm1d", "BatchNorm2d", "BCELoss", "BCEWithLogitsLoss", "bernoulli", "binomial", "blackman_window", "bool", "can_cast", "celu",
+    "changed", "channel_shuffle", "Conv2d", "cosine_similarity", "CrossEntropyLoss", "debug", "default_generator", "device", "double",
+    "Dropout", "dropout", "dtype", "Embedding", "embedding", "embedding_bag", "empty", "empty_like", "enable_grad", "explain", "eye",
+    "f32", "f64", "finfo", "Flatten", "float", "float32", "float64", "from_numpy", "frombuffer", "full", "full_like", "func", "functional",
+    "Generator", "get_default_dtype", "get_num_threads", "get_rng_state", "grad", "hamming_window", "hann_window", "hardshrink", "hessian",
+    "i32", "i64", "iinfo", "initial_seed", "inspect", "int", "int32", "int64", "is_grad_enabled", "jacfwd", "jacrev", "jit", "jvp",
+    "L1Loss", "LayerNorm", "Linear", "linspace", "log_softmax", "logspace", "long", "manual_seed", "MaxPool2d", "Module", "MSELoss",
+    "multinomial", "NLLLoss", "nn", "no_grad", "normal", "ones", "ones_like", "optim", "pairwise_distance", "Parameter", "pdist",
+    "pixel_shuffle", "pixel_unshuffle", "prelu", "promote_types", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",
+    "randperm", "ReLU", "result_type", "rms_norm", "RMSprop", "rrelu", "scalar_tensor", "seed", "selu", "Sequential", "set_default_dtype",
+    "set_grad_enabled", "set_num_threads", "set_rng_state", "SGD", "Size", "softmax", "special", "sync", "Tensor", "tensor", "testing",
+    "threshold", "tril_indices", "triu_indices", "utils", "value_and_grad", "Variable", "vjp", "vmap", "watch", "zeros", "zeros_like",
 ]  # fmt: skip
 __all__.extend(_functions.__all__)
 __all__.extend(_generated.__all__)

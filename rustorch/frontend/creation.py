@@ -13,7 +13,7 @@ from rustorch.frontend.dtype import as_dtype, device
 from rustorch.frontend.emission import Builder, Value, operation
 from rustorch.frontend.movement import sizes_from
 from rustorch.frontend.state import defaults, local
-from rustorch.frontend.storage import become_leaf, convert_to
+from rustorch.frontend.storage import become_leaf, convert_to, into
 from rustorch.ir.dtypes import from_numpy as dtype_from_numpy
 from rustorch.ir.dtypes import i64
 from rustorch.ir.graph import Payload
@@ -146,23 +146,25 @@ def _made(value: Any, shape: tuple[int, ...], dtype: DType, requires_grad: bool)
     return made
 
 
-def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None) -> Any:
     """Zeros of a shape."""
     _check_device(device)
-    return _made(0, sizes_from(size), defaults.dtype if dtype is None else as_dtype(dtype), requires_grad)
+    return into(out, _made(0, sizes_from(size), defaults.dtype if dtype is None else as_dtype(dtype), requires_grad))
 
 
-def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None) -> Any:
     """Ones of a shape."""
     _check_device(device)
-    return _made(1, sizes_from(size), defaults.dtype if dtype is None else as_dtype(dtype), requires_grad)
+    return into(out, _made(1, sizes_from(size), defaults.dtype if dtype is None else as_dtype(dtype), requires_grad))
 
 
 empty = zeros
 """As `zeros`: memory of undefined content is a source of surprises, and a compiled program does not need it."""
 
 
-def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def full(
+    size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None
+) -> Any:
     """A number, repeated to a shape."""
     _check_device(device)
     if isinstance(fill_value, TensorBase):
@@ -170,7 +172,7 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
     if dtype is None:
         kind = bool if isinstance(fill_value, bool) else int if isinstance(fill_value, int) else float
         dtype = kind
-    return _made(fill_value, sizes_from((size,)), as_dtype(dtype), requires_grad)
+    return into(out, _made(fill_value, sizes_from((size,)), as_dtype(dtype), requires_grad))
 
 
 def _like(value: Any, input: Any, dtype: Any, requires_grad: bool) -> Any:
@@ -199,7 +201,14 @@ def full_like(input: Any, fill_value: Any, *, dtype: Any = None, device: Any = N
 
 
 def arange(
-    start: float, end: float | None = None, step: float = 1, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    start: float,
+    end: float | None = None,
+    step: float = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Any = None,
 ) -> Any:
     """Numbers from `start` (0 where only one is given) up to, not including, `end`."""
     _check_device(device)
@@ -214,27 +223,141 @@ def arange(
     kind = as_dtype(dtype)
     count = int(np.ceil((end - start) / step))
     numbers = start + np.arange(count) * step if kind.kind == "float" else np.arange(start, end, step)[:count]
-    return leaf(numbers.astype(kind.numpy), requires_grad)
+    return into(out, leaf(numbers.astype(kind.numpy), requires_grad))
 
 
-def linspace(start: float, end: float, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def linspace(
+    start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None
+) -> Any:
     """`steps` numbers from `start` to `end`, evenly apart."""
     _check_device(device)
+    if steps < 0:
+        raise ShapeError("number of steps must be non-negative")
     kind = defaults.dtype if dtype is None else as_dtype(dtype)
-    return leaf(np.linspace(start, end, steps).astype(kind.numpy), requires_grad)
+    return into(out, leaf(np.linspace(float(start), float(end), steps).astype(kind.numpy), requires_grad))
 
 
-def logspace(start: float, end: float, steps: int, base: float = 10.0, *, dtype: Any = None, requires_grad: bool = False) -> Any:
+def logspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Any = None,
+) -> Any:
     """`steps` powers of `base`, with exponents from `start` to `end`."""
+    _check_device(device)
     kind = defaults.dtype if dtype is None else as_dtype(dtype)
-    return leaf((base ** np.linspace(start, end, steps)).astype(kind.numpy), requires_grad)
+    return into(out, leaf((base ** np.linspace(float(start), float(end), steps)).astype(kind.numpy), requires_grad))
 
 
-def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+@operation(name="eye")
+def eye_op(b: Builder, type: TensorType) -> Value:
+    """Ones on the diagonal, zeros elsewhere."""
+    places = type.with_dtype(i64)
+    found: Value = b.convert(b.eq(b.iota(type=places, axis=0), b.iota(type=places, axis=1)), dtype=type.dtype)
+    return found
+
+
+def eye(
+    n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None
+) -> Any:
     """Ones on the diagonal, zeros elsewhere."""
     _check_device(device)
     kind = defaults.dtype if dtype is None else as_dtype(dtype)
-    return leaf(np.eye(n, m, dtype=kind.numpy), requires_grad)
+    columns = n if m is None else m
+    if n < 0 or columns < 0:
+        raise ShapeError(f"n must be greater or equal to 0, got {min(n, columns)}")
+    if local.segment.writes_memory:
+        return into(out, leaf(np.eye(n, m, dtype=kind.numpy), requires_grad))
+    made = eye_op(TensorType(kind, (n, columns)))
+    if requires_grad:
+        become_leaf(made)
+    return into(out, made)
+
+
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = i64, device: Any = None) -> Any:
+    """The places of the lower triangle of a matrix: a row of row numbers, a row of column numbers."""
+    return _indices(np.tri(row, col, offset, dtype=bool), dtype, device)
+
+
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = i64, device: Any = None) -> Any:
+    """The places of the upper triangle of a matrix: a row of row numbers, a row of column numbers."""
+    return _indices(~np.tri(row, col, offset - 1, dtype=bool), dtype, device)
+
+
+def _indices(mask: Any, dtype: Any, device: Any) -> Any:
+    _check_device(device)
+    return leaf(np.stack(np.nonzero(mask)).astype(as_dtype(dtype).numpy))
+
+
+def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+    """A 0-d tensor of a number, of the default element type."""
+    return tensor(s, dtype=defaults.dtype if dtype is None else dtype, device=device, requires_grad=requires_grad)
+
+
+def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False) -> Any:
+    """A tensor of numbers, lists, arrays (whose memory it shares unless told to copy) or tensors."""
+    made = tensor(obj, dtype=dtype) if copy else as_tensor(obj, dtype, device)
+    if copy is False and isinstance(obj, (list, tuple, int, float)):
+        raise ArgumentError("can't alias arbitrary sequence into a tensor.")
+    return made.requires_grad_() if requires_grad else made
+
+
+def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Any:
+    """A vector that looks into the memory of an object with a buffer."""
+    made = from_numpy(np.frombuffer(buffer, as_dtype(dtype).numpy, count, offset))
+    return made.requires_grad_() if requires_grad else made
+
+
+# --- Windows ----------------------------------------------------------------------------------------------------------
+
+
+def _window(length: int, periodic: bool, dtype: Any, requires_grad: bool, weights: tuple[float, ...]) -> Any:
+    """A sum of cosines over a window; a periodic one is the start of a longer one by 1."""
+    kind = defaults.dtype if dtype is None else as_dtype(dtype)
+    if kind.kind != "float":
+        raise DTypeError(f"window_length: Expected a floating point dtype, but got {kind.name}")
+    if length < 0:
+        raise ShapeError(f"requires non-negative window_length, got window_length={length}")
+    if length == 1:
+        return leaf(np.ones(1, kind.numpy), requires_grad)
+    angle = 2 * np.pi * np.arange(length) / (length if periodic else length - 1)
+    total = sum((w * np.cos(k * angle) for k, w in enumerate(weights)), start=np.zeros(length))
+    return leaf(total.astype(kind.numpy), requires_grad)
+
+
+def hann_window(window_length: int, periodic: bool = True, *, dtype: Any = None, requires_grad: bool = False) -> Any:
+    """(1 - cos) / 2."""
+    return _window(window_length, periodic, dtype, requires_grad, (0.5, -0.5))
+
+
+def hamming_window(
+    window_length: int,
+    periodic: bool = True,
+    alpha: float = 0.54,
+    beta: float = 0.46,
+    *,
+    dtype: Any = None,
+    requires_grad: bool = False,
+) -> Any:
+    """alpha - beta cos."""
+    return _window(window_length, periodic, dtype, requires_grad, (alpha, -beta))
+
+
+def blackman_window(window_length: int, periodic: bool = True, *, dtype: Any = None, requires_grad: bool = False) -> Any:
+    """0.42 - cos / 2 + 0.08 cos of the double angle."""
+    return _window(window_length, periodic, dtype, requires_grad, (0.42, -0.5, 0.08))
+
+
+def bartlett_window(window_length: int, periodic: bool = True, *, dtype: Any = None, requires_grad: bool = False) -> Any:
+    """A triangle from 0 to 1 and back."""
+    kind = defaults.dtype if dtype is None else as_dtype(dtype)
+    size = window_length + (periodic and window_length > 1)
+    return leaf(np.bartlett(size)[:window_length].astype(kind.numpy), requires_grad)
 
 
 __all__ = ["DTypeError", "arange", "as_tensor", "eye", "from_numpy", "full", "linspace", "ones", "tensor", "zeros"]

@@ -104,6 +104,14 @@ def promote_types(type1: DType, type2: DType) -> DType:
     return dtypes.promote(type1, type2)
 
 
+def can_cast(from_: DType, to: DType) -> bool:
+    """Whether numbers of one element type may be written as another: not floats as integers, nor integers as bools."""
+    return _CATEGORY[from_.kind] <= _CATEGORY[to.kind]
+
+
+_CATEGORY = {"bool": 0, "int": 1, "float": 2, "complex": 3}
+
+
 def result_type(*tensors: Any) -> DType:
     """The element type that tensors and numbers meet in."""
     return meet_all(*(Value(x._type) if isinstance(x, TensorBase) else x for x in tensors))
@@ -120,7 +128,7 @@ class finfo:
         self.bits, self.dtype = kind.bits, kind.name
         self.eps, self.max, self.min = float(found.eps), float(found.max), float(found.min)
         self.tiny = self.smallest_normal = float(found.tiny)
-        self.resolution = float(found.resolution)
+        self.resolution = float(10.0**-found.precision)
 
     def __repr__(self) -> str:
         return f"finfo(resolution={self.resolution}, min={self.min}, max={self.max}, eps={self.eps}, tiny={self.tiny}, dtype={self.dtype})"

@@ -15,6 +15,7 @@ from rustorch.frontend.emission import Builder, Operand, Value, broadcast, conve
 from rustorch.frontend.operation import Operation, as_operator, binary_caller, general_caller, number_key, unary_caller
 from rustorch.frontend.state import local
 from rustorch.frontend.storage import rebind
+from rustorch.ir.dtypes import bool_, i64
 from rustorch.ir.op import REGISTRY, OpDef, Public, Trait
 from rustorch.ir.types import element
 
@@ -26,11 +27,16 @@ def _emission(op: OpDef, public: Public) -> Function:
     def unary(b: Builder, input: Value) -> Value:
         if op.name in _WHOLE and element(input.type).kind == "int":
             return input
+        if element(input.type) is bool_ and op.name in ("sign", "square"):  # as PyTorch has it
+            return input if op.name == "sign" else b.emit(op, (convert(b, input, i64),))[0]
         x = input if public.promote == "none" else promote(b, input, to=public.promote)[0]
         return b.emit(op, (x,))[0]
 
     def binary(b: Builder, input: Operand, other: Operand) -> Value:
-        return b.emit(op, together(b, input, other, to=public.promote))[0]
+        operands = together(b, input, other, to=public.promote)
+        if element(operands[0].type) is not bool_:
+            return b.emit(op, operands)[0]
+        return b.emit(_OF_BOOLS.get(op.name, op), operands)[0]
 
     def masked(b: Builder, condition: Value, input: Operand, other: Operand) -> Value:
         x, y = promote(b, input, other, to=public.promote)
@@ -83,6 +89,8 @@ def _named(function: Function, name: str, doc: str) -> Function:
     return function
 
 
+_OF_BOOLS = {"add": REGISTRY["or"], "mul": REGISTRY["and"], "maximum": REGISTRY["or"], "minimum": REGISTRY["and"]}
+"""What arithmetic on bools is."""
 _WHOLE = {"floor", "ceil"}
 """Ops on floats whose results are whole numbers: integers are their own."""
 _REFLECTED = {"add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor", "lshift", "rshift"}

@@ -14,14 +14,14 @@ import numpy as np
 
 from rustorch.compiler import Compiled, compile_graph
 from rustorch.config import config
-from rustorch.errors import ArgumentError, Unsupported, compose
+from rustorch.errors import ArgumentError, DTypeError, Unsupported, compose
 from rustorch.frontend.base import TensorBase, concrete
-from rustorch.frontend.creation import check_can_require, leaf
+from rustorch.frontend.creation import check_can_require, full_op, leaf
 from rustorch.frontend.dtype import as_dtype
 from rustorch.frontend.emission import Builder, Operand, Shape, Value, broadcast_shapes, convert, dtype_of, operation, shape_of
 from rustorch.frontend.movement import sizes_from
 from rustorch.frontend.state import defaults, local
-from rustorch.frontend.storage import become_leaf, rebind
+from rustorch.frontend.storage import become_leaf, convert_to, into, rebind
 from rustorch.ir.dims import product, symbol
 from rustorch.ir.dtypes import f64, i64
 from rustorch.ir.types import DType, TensorType
@@ -190,10 +190,11 @@ def bernoulli_op(b: Builder, key: Value, probability: Value) -> Value:
 def _type(size: tuple[Any, ...], dtype: Any) -> tuple[TensorType, int]:
     shape = sizes_from(size)
     kind = defaults.dtype if dtype is None else as_dtype(dtype)
-    return TensorType(kind, shape), _count(shape)
+    return TensorType(kind, shape), stream_count(shape)
 
 
-def _count(shape: Shape) -> int:
+def stream_count(shape: Shape) -> int:
+    """How many numbers a shape takes of a stream."""
     count = product(shape)
     if not isinstance(count, int):
         raise Unsupported(compose("random numbers need known sizes", f"found {list(shape)}"))
@@ -207,16 +208,20 @@ def _leaf(drawn: Any, requires_grad: bool) -> Any:
     return drawn
 
 
-def rand(*size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def rand(
+    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None
+) -> Any:
     """Uniform numbers in [0, 1)."""
     type_, count = _type(size, dtype)
-    return _leaf(rand_op(random_key(count, generator), type_), requires_grad)
+    return into(out, _leaf(rand_op(random_key(count, generator), type_), requires_grad))
 
 
-def randn(*size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def randn(
+    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None
+) -> Any:
     """Standard normal numbers."""
     type_, count = _type(size, dtype)
-    return _leaf(randn_op(random_key(count, generator), type_), requires_grad)
+    return into(out, _leaf(randn_op(random_key(count, generator), type_), requires_grad))
 
 
 def rand_like(input: Any, *, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None) -> Any:
@@ -230,7 +235,15 @@ def randn_like(input: Any, *, dtype: Any = None, requires_grad: bool = False, ge
 
 
 def randint(
-    low: int, high: Any = None, size: Any = None, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
+    low: int,
+    high: Any = None,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Any = None,
 ) -> Any:
     """Whole numbers from `low` (0 where only one bound is given) up to, not including, `high`."""
     if size is None:
@@ -238,28 +251,29 @@ def randint(
     if low >= high:
         raise ArgumentError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
     type_, count = _type((size,), i64 if dtype is None else dtype)
-    return randint_op(random_key(count, generator), type_, int(low), int(high))
+    return into(out, _leaf(randint_op(random_key(count, generator), type_, int(low), int(high)), requires_grad))
 
 
-def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None) -> Any:
+def normal(
+    mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, dtype: Any = None, out: Any = None
+) -> Any:
     """Normal numbers of a mean and a standard deviation, which may be tensors."""
     shapes = [x._type.shape for x in (mean, std) if isinstance(x, TensorBase)]
     shape = broadcast_shapes(*shapes) if size is None else sizes_from((size,))
-    dtype = next((x._type.dtype for x in (mean, std) if isinstance(x, TensorBase)), None)
+    dtype = dtype or next((x._type.dtype for x in (mean, std) if isinstance(x, TensorBase)), None)
     type_, count = _type((shape,), dtype)
-    return normal_op(random_key(count, generator), mean, std, type_)
+    return into(out, normal_op(random_key(count, generator), mean, std, type_))
 
 
-def bernoulli(input: Any, *, generator: Generator | None = None) -> Any:
-    """Ones with the probability that stands at their place, else zeros."""
-    return bernoulli_op(random_key(_count(input._type.shape), generator), input)
-
-
-def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None) -> Any:
-    """The numbers below `n` in random order. Looks at the elements."""
-    drawn = rand(n, dtype=f64, generator=generator)._elements()
-    kind: DType = i64 if dtype is None else as_dtype(dtype)
-    return leaf(np.argsort(drawn, kind="stable").astype(kind.numpy))
+def bernoulli(input: Any, p: float | None = None, *, generator: Generator | None = None, out: Any = None) -> Any:
+    """Ones with the probability that stands at their place (or `p` everywhere), else zeros."""
+    key = random_key(stream_count(input._type.shape), generator)
+    if p is None:
+        if input._type.dtype.kind != "float":
+            raise DTypeError(f'"bernoulli_tensor_cpu_p_" not implemented for \'{input._type.dtype.name.capitalize()}\'')
+        return into(out, bernoulli_op(key, input))
+    chances = full_op(float(p), TensorType(f64, input._type.shape))
+    return into(out, convert_to(bernoulli_op(key, chances), input._type.dtype))
 
 
 def uniform_(input: Any, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Any:
@@ -276,7 +290,7 @@ def _filled(input: Any, draw: Any, first: float, second: float, generator: Gener
     """Write what `draw` draws over a tensor. A model's parameters begin like this, each of another shape: so, outside traced
     functions, one program serves all sizes."""
     type_: TensorType = input._type
-    count = _count(type_.shape)
+    count = stream_count(type_.shape)
     key = random_key(count, generator)
     if count < LEAST_FREE or config.eager or type_.dtype.kind != "float" or not local.segment.writes_memory:
         return rebind(input, draw(key, first, second, type_))

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from rustorch.errors import ArgumentError, DimensionError, GradError, ShapeError, Unsupported, compose
-from rustorch.frontend import creation, elementwise, functions, indexing, movement, printing, random, reduction
+from rustorch.frontend import creation, elementwise, functions, indexing, movement, printing, random, reduction, sampling
 from rustorch.frontend.base import FRESH_SLOTS, Array, Link, TensorBase, set_tensor_class
 from rustorch.frontend.creation import check_can_require
 from rustorch.frontend.differentiable import Differentiable
@@ -466,6 +466,6 @@ def attach(methods: dict[str, Callable[..., Any]]) -> None:
 
 attach(functions.METHODS)
 attach(elementwise.methods)
-attach({"uniform_": random.uniform_, "normal_": random.normal_, "bernoulli": random.bernoulli})
+attach(sampling.METHODS | {"uniform_": random.uniform_, "normal_": random.normal_, "bernoulli": random.bernoulli})
 
 __all__ = ["Tensor", "Unsupported", "Variable", "attach", "rebind", "write"]
