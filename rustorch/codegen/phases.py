@@ -87,7 +87,8 @@ def _phases(node: Node, axis: int) -> list[_Phase]:
 
 def _whole(node: Node, axis: int) -> _Phase:
     """An axis that stays as it is."""
-    return _Phase(0, int(tensor(node.operands[1]).shape[_LEADING + axis]), _steps(node, "low")[axis], _steps(node, "high")[axis])  # type: ignore[arg-type]
+    taps = int(tensor(node.operands[1]).shape[_LEADING + axis])  # type: ignore[arg-type]
+    return _Phase(0, taps, _steps(node, "low")[axis], _steps(node, "high")[axis])
 
 
 def _part(b: Builder, node: Node, image: Value, kernel: Value, phases: Sequence[_Phase]) -> Value:
