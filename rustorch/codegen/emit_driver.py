@@ -75,10 +75,11 @@ class ConvolutionCall:
 
 @dataclass(frozen=True)
 class SortCall:
-    """Rows of an operand [outer, n, inner] sorted along n, by a function of this module."""
+    """Rows of an operand [outer, n, inner] sorted along n, the first `count` kept, by a function of this module."""
 
     symbol: str
-    sizes: tuple[Size, Size, Size]
+    sizes: tuple[Size, Size, Size, Size]
+    """outer, n, inner, count."""
     memory: tuple[Value, Value, Value]
     """Operand, sorted elements, places."""
     work: Size

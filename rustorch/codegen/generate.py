@@ -270,7 +270,7 @@ class _Generator:
         if symbol not in self.symbols:
             self.symbols[symbol] = symbol
             self.text.append(sort_text(symbol, type_.dtype, down))
-        sizes = (product(type_.shape[:axis]), type_.shape[axis], product(type_.shape[axis + 1 :]))
+        sizes = (product(type_.shape[:axis]), type_.shape[axis], product(type_.shape[axis + 1 :]), tensor(node.results[0]).shape[axis])
         ordered, places = map(plan.root, node.results)
         return SortCall(symbol, sizes, (plan.root(plan.view(operand).base), ordered, places), work)
 

@@ -20,6 +20,12 @@ from rustorch.ir.graph import Node, Value
 from rustorch.ir.op import REGISTRY
 from rustorch.ir.types import DType, contiguous_strides, element
 
+_APART = 2
+"""Accesses a turn at which lanes that lie apart in memory (the scanned axis is the last) still pay."""
+
+_ROWS = 4
+"""Rows of single elements that are scanned together: what one carries takes longer to come than the processor can wait."""
+
 Values = list[Value]
 Turn = Callable[[Builder, Values, Values, Value], tuple[Values, Values]]
 """Of a builder, what is carried, the operands' elements and the place along the axis: what is carried on, and the results."""
@@ -121,6 +127,8 @@ class _Lowering(LoopEmitter):
         width = self.shape[self.across] if self.across is not None else 1
         if isinstance(width, int) and width < self.lanes:
             self.lanes = 1
+        if self.across is not None and self.axis > self.across and len((*self.node.operands, *self.node.results)) > _APART:
+            self.lanes = 1
         self.around = [a for a in range(len(self.shape)) if a not in (self.axis, self.across)]
         self.sources: list[tuple[Value, Size, tuple[Size, ...]]] = []
         for operand in self.node.operands:
@@ -140,37 +148,41 @@ class _Lowering(LoopEmitter):
 
     def _rows(self, b: Builder, at: dict[int, Index]) -> None:
         if self.across is None:
-            self._row(b, at, 1)
+            self._row(b, [at], 1)
             return
         axis, size = self.across, self.size(self.shape[self.across])
-        whole: Index = 0
-        if self.lanes > 1:
-            whole = size // self.lanes * self.lanes if isinstance(size, int) else b.and_(size, b.const(-self.lanes, i64))
 
-        def rows(lanes: int) -> Callable[[Builder, Index, Values], Sequence[Value]]:
+        def rows(lanes: int, many: int) -> Callable[[Builder, Index, Values], Sequence[Value]]:
             def row(c: Builder, i: Index, _: Values) -> Sequence[Value]:
-                self._row(c, {**at, axis: i}, lanes)
+                self._row(c, [{**at, axis: self.add(c, i, k)} for k in range(many)], lanes)
                 return ()
 
             return row
 
-        self.loop(b, 0, whole, self.lanes, (), rows(self.lanes))
-        self.loop(b, whole, size, 1, (), rows(1))
+        many = _ROWS if self.lanes == 1 else 1
+        step = self.lanes * many
+        whole: Index = size // step * step if isinstance(size, int) else b.and_(size, b.const(-step, i64))
+        self.loop(b, 0, whole, step, (), rows(self.lanes, many))
+        self.loop(b, whole, size, 1, (), rows(1, 1))
 
-    def _row(self, b: Builder, at: dict[int, Index], lanes: int) -> None:
-        """Once along the axis."""
-        count = self.size(self.shape[self.axis])
-        start = [b.const(first, lane_type(dtype, lanes)) for dtype, first in self.scan.first]
+    def _row(self, b: Builder, rows: Sequence[dict[int, Index]], lanes: int) -> None:
+        """Once along the axis, in all the rows together."""
+        count, width = self.size(self.shape[self.axis]), len(self.scan.first)
+        start = [b.const(first, lane_type(dtype, lanes)) for dtype, first in self.scan.first] * len(rows)
 
         def turn(c: Builder, i: Index, carried: Values) -> Sequence[Value]:
-            where = {**at, self.axis: self.sub(c, self.add(c, count, -1), self.as_value(c, i)) if self.reverse else i}
-            elements = [self._load(c, source, where, lanes) for source in self.sources]
-            place = self.as_value(c, where[self.axis])
+            along = self.sub(c, self.add(c, count, -1), self.as_value(c, i)) if self.reverse else i
+            place = self.as_value(c, along)
             place = c.splat(place, lanes=lanes) if lanes > 1 else place
-            carried, results = self.scan.turn(c, carried, elements, place)
-            for written, result in zip(self.targets, results, strict=True):
-                self._store(c, written, where, result, lanes)
-            return carried
+            following: Values = []
+            for k, row in enumerate(rows):
+                where = {**row, self.axis: along}
+                elements = [self._load(c, source, where, lanes) for source in self.sources]
+                own, results = self.scan.turn(c, carried[k * width : (k + 1) * width], elements, place)
+                following += own
+                for written, result in zip(self.targets, results, strict=True):
+                    self._store(c, written, where, result, lanes)
+            return following
 
         self.loop(b, 0, count, 1, start, turn)
 

@@ -13,7 +13,7 @@ from rustorch.ir.dims import Size
 from rustorch.ir.types import DType
 
 _SHORT = 48
-"""Rows up to this length are sorted by insertion."""
+"""Up to so many elements of the order are found by insertion."""
 _DIGITS = 256
 
 
@@ -144,11 +144,11 @@ class _Sorter(Writer):
 
 
 def sort_text(symbol: str, dtype: DType, descending: bool) -> str:
-    """LLVM text that sorts rows of an array x[outer, n, inner] along n:
+    """LLVM text that sorts rows of an array x[outer, n, inner] along n and keeps the first of each:
 
-        void @symbol(i64 outer, i64 n, i64 inner, ptr x, ptr values, ptr places, ptr work)
+        void @symbol(i64 outer, i64 n, i64 inner, i64 count, ptr x, ptr values, ptr places, ptr work)
 
-    Values and i64 places are written in the same layout. `work` is 64-byte aligned and has `sort_work_bytes`.
+    Values and i64 places have the layout [outer, count, inner]. `work` is 64-byte aligned and has `sort_work_bytes`.
     """
     w = _Sorter(dtype, descending)
     counts = "%work"
@@ -160,19 +160,41 @@ def sort_text(symbol: str, dtype: DType, descending: bool) -> str:
     step = w.mul("%inner", w.size)
 
     def row(o: str, i: str) -> None:
-        start = w.add(w.mul(w.mul(o, "%n"), "%inner"), i)
-        x, values, found = (w.at(base, w.mul(start, size)) for base, size in (("%x", w.size), ("%values", w.size), ("%places", 8)))
+        x = w.at("%x", w.mul(w.add(w.mul(w.mul(o, "%n"), "%inner"), i), w.size))
+        target = w.add(w.mul(w.mul(o, "%count"), "%inner"), i)
+        values, found = w.at("%values", w.mul(target, w.size)), w.at("%places", w.mul(target, 8))
+
+        def key(k: str) -> str:
+            return w.key(w.let(f"load {w.scalar}, ptr {w.at(x, w.mul(k, step))}"))
 
         def read(k: str, _: Values) -> None:
-            w.put(w.kind, w.key(w.let(f"load {w.scalar}, ptr {w.at(x, w.mul(k, step))}")), keys, k, w.key_size)
+            w.put(w.kind, key(k), keys, k, w.key_size)
             w.put("i64", k, places, k, 8)
 
         def insertion() -> Values:
-            w.loop(1, "%n", 1, lambda k, _: w.sink(keys, places, k))
+            """The first of all seen so far, in order: a later element takes the last place if it comes before the one there."""
+            last = w.sub("%count", 1)
+            w.loop(0, "%count", 1, read)
+            w.loop(1, "%count", 1, lambda k, _: w.sink(keys, places, k))
+
+            def later(k: str, _: Values) -> None:
+                own = key(k)
+
+                def enter() -> None:
+                    w.put(w.kind, own, keys, last, w.key_size)
+                    w.put("i64", k, places, last, 8)
+                    w.sink(keys, places, last)
+
+                w.when(w.let(f"icmp ult {w.kind} {own}, {w.get(w.kind, keys, last, w.key_size)}"), enter)
+
+            w.loop("%count", "%n", 1, later)
             return [places]
 
-        w.loop(0, "%n", 1, read)
-        (order,) = w.when(w.compare("sle", "%n", _SHORT), insertion, lambda: [w.passes(counts, arrays)[1]], ["ptr"])
+        def digits() -> Values:
+            w.loop(0, "%n", 1, read)
+            return [w.passes(counts, arrays)[1]]
+
+        (order,) = w.when(w.compare("sle", "%count", _SHORT), insertion, digits, ["ptr"])
 
         def write(k: str, _: Values) -> None:
             place = w.get("i64", order, k, 8)
@@ -180,11 +202,11 @@ def sort_text(symbol: str, dtype: DType, descending: bool) -> str:
             value = w.let(f"load {w.scalar}, ptr {w.at(x, w.mul(place, step))}")
             w.do(f"store {w.scalar} {value}, ptr {w.at(values, w.mul(k, step))}")
 
-        w.loop(0, "%n", 1, write)
+        w.loop(0, "%count", 1, write)
 
     def rows(o: str, _: Values) -> None:
         w.loop(0, "%inner", 1, lambda i, __: row(o, i))
 
-    w.loop(0, w.pick(w.compare("sgt", "%n", 0), "%outer", 0), 1, rows)
-    head = f"internal void @{symbol}(i64 %outer, i64 %n, i64 %inner, ptr %x, ptr %values, ptr %places, ptr %work) noinline"
+    w.loop(0, w.pick(w.compare("sgt", "%count", 0), "%outer", 0), 1, rows)
+    head = f"internal void @{symbol}(i64 %outer, i64 %n, i64 %inner, i64 %count, ptr %x, ptr %values, ptr %places, ptr %work) noinline"
     return w.function(head)

@@ -96,11 +96,11 @@ def logcumsumexp(b: Builder, input: Value, dim: int) -> Value:
 # --- Sorting ----------------------------------------------------------------------------------------------------------
 
 
-def ordered(b: Builder, x: Value, axis: int, descending: bool = False) -> tuple[Value, Value]:
-    """The elements in order along an axis (0 of a 0-d value: itself), and their places."""
+def ordered(b: Builder, x: Value, axis: int, descending: bool = False, count: int | None = None) -> tuple[Value, Value]:
+    """The elements in order along an axis (a 0-d value: itself) and their places; `count`: the first of them."""
     if not shape_of(x):
         return x, b.const(0, TensorType(i64, ()))
-    values, places = b.sort(x, axis=axis, descending=descending)
+    values, places = b.sort(x, axis=axis, descending=descending, count=shape_of(x)[axis] if count is None else count)
     return values, places
 
 
@@ -136,12 +136,11 @@ def _length(x: Value, axis: int) -> int:
 @operation(name="topk")
 def _topk(b: Builder, input: Value, k: int, dim: int, largest: bool) -> Ordered:
     """The k largest or smallest elements along a dimension, in order, and their places."""
-    axis, shape = _axis(input, dim), shape_of(input)
+    axis = _axis(input, dim)
     size = _length(input, axis)
     if not 0 <= k <= size:
         raise ShapeError(compose("selected index k out of range", f"k is {k} and dimension {axis} has size {size}"))
-    values, places = ordered(b, input, axis, largest)
-    return Ordered(*(part(b, x, axis, 0, k) if shape else x for x in (values, places)))
+    return Ordered(*ordered(b, input, axis, largest, k))
 
 
 def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
@@ -167,7 +166,7 @@ def _kthvalue(b: Builder, input: Value, k: int, dim: int, keepdim: bool) -> Orde
     size = _length(input, axis)
     if not 1 <= k <= size:
         raise ShapeError(compose(f"kthvalue(): selected number k out of range for dimension {axis}", f"k is {k}, and there are {size}"))
-    return _picked(b, input, *ordered(b, input, axis), axis, k - 1, keepdim)
+    return _picked(b, input, *ordered(b, input, axis, count=k), axis, k - 1, keepdim)
 
 
 def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from rustorch.errors import ShapeError, compose
 from rustorch.ir.builder import Builder
+from rustorch.ir.dims import Size
 from rustorch.ir.dtypes import DTYPES, bool_, f32, f64, i64
 from rustorch.ir.graph import Value
 from rustorch.ir.op import REGISTRY, Internal, Nest, Refusal, Rules, Sample
@@ -15,20 +17,24 @@ from rustorch.ir.types import DType, TensorType, Type
 from rustorch.ops.family import Array, Domain, check_axes, general, tensor
 
 
-def _sort_type(x: Type, *, axis: int, descending: bool) -> tuple[TensorType, TensorType]:
+def _sort_type(x: Type, *, axis: int, descending: bool, count: Size) -> tuple[TensorType, TensorType]:
     type_ = tensor("sort", x)
     check_axes("sort", (axis,), type_)
-    return type_, TensorType(i64, type_.shape)
+    size = type_.shape[axis]
+    if isinstance(count, int) and isinstance(size, int) and not 0 <= count <= size:
+        raise ShapeError(compose("sort: `count` elements of the order are kept, at most all", f"found {count} of {x} along axis {axis}"))
+    shape = tuple(count if a == axis else n for a, n in enumerate(type_.shape))
+    return type_.with_shape(shape), TensorType(i64, shape)
 
 
-def _sort(x: Array, axis: int, descending: bool) -> tuple[Array, Array]:
+def _sort(x: Array, axis: int, descending: bool, count: int) -> tuple[Array, Array]:
     """Stable in both directions: descending, the reversed axis is sorted and reversed again. NaN is larger than all numbers."""
     if descending:
-        count = x.shape[axis]
-        places = count - 1 - np.flip(np.argsort(np.flip(x, axis), axis=axis, kind="stable"), axis)
+        places = x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis=axis, kind="stable"), axis)
     else:
         places = np.argsort(x, axis=axis, kind="stable")
-    return np.take_along_axis(x, places, axis), places.astype(np.int64)
+    kept = np.take(places, np.arange(count), axis).astype(np.int64)
+    return np.take_along_axis(x, kept, axis), kept
 
 
 def _sort_jvp(b: Builder, operands: Any, tangents: Any, results: Any, attrs: Any) -> list[Value | None]:
@@ -59,8 +65,10 @@ def _samples() -> tuple[Sample, ...]:
                         return ((rng.permutation(int(np.prod(n))) / 7.0 - 5.0).reshape(n),)
                     return (Domain(-9, 9).draw(rng, d, n),)
 
-                attrs = {"axis": axis, "descending": descending}
-                found.append(Sample(draw, attrs, dtype is f64, f"{dtype}{list(shape)} along {axis}, descending {descending}"))
+                for count in dict.fromkeys((shape[axis], shape[axis] // 3 + 1)) if shape[axis] > 2 else (shape[axis],):
+                    attrs = {"axis": axis, "descending": descending, "count": count}
+                    label = f"{count} of {dtype}{list(shape)} along {axis}, descending {descending}"
+                    found.append(Sample(draw, attrs, dtype is f64, label))
 
         def special(rng: np.random.Generator) -> tuple[Array, ...]:
             return (rng.choice([np.nan, -np.nan, 0.0, -0.0, np.inf, -np.inf, 1e-310, -1e-310, 1.0, -1.0, 1e300, -1e300], 200),)
@@ -69,18 +77,19 @@ def _samples() -> tuple[Sample, ...]:
             return (rng.choice(np.array([-(2**63), 2**63 - 1, 0, -1, 1, 255, 256, -256], np.int64), 200),)
 
         found += [
-            Sample(special, {"axis": 0, "descending": descending}, False, f"special, descending {descending}"),
-            Sample(extremes, {"axis": 0, "descending": descending}, False, f"extremes, descending {descending}"),
+            Sample(special, {"axis": 0, "descending": descending, "count": 200}, False, f"special, descending {descending}"),
+            Sample(special, {"axis": 0, "descending": descending, "count": 40}, False, f"40 special, descending {descending}"),
+            Sample(extremes, {"axis": 0, "descending": descending, "count": 200}, False, f"extremes, descending {descending}"),
         ]
     return tuple(found)
 
 
-_UP = {"axis": 0, "descending": False}
+_UP = {"axis": 0, "descending": False, "count": 1}
 
 sort = general(
     "sort",
-    "The elements along `axis` in ascending (or `descending`) order, and their places before: equal ones keep their order; NaN is "
-    "larger than all numbers.",
+    "The first `count` elements along `axis` in ascending (or `descending`) order, and their places before: equal ones keep their "
+    "order; NaN is larger than all numbers.",
     public=Internal("sort, argsort, topk, kthvalue, median and their like are compositions of it"),
     operands=1,
     infer=_sort_type,
@@ -88,11 +97,12 @@ sort = general(
     derivative=Rules(_sort_jvp, _sort_vjp),
     batch=_sort_batch,
     lower=Nest("sort"),
-    attributes=("axis", "descending"),
+    attributes=("axis", "descending", "count"),
     cost=20,
     samples=_samples(),
     errors=(
-        Refusal((f32[3],), {"axis": 1, "descending": False}, IndexError, "out of range"),
+        Refusal((f32[3],), {"axis": 1, "descending": False, "count": 1}, IndexError, "out of range"),
+        Refusal((f32[3],), {"axis": 0, "descending": False, "count": 4}, ShapeError, "at most all"),
         Refusal((bool_[()],), _UP, IndexError, "out of range"),
     ),
     kinks="Equal elements keep their order, and each its own gradient.",
