@@ -22,7 +22,7 @@ from rustorch.frontend.pull import check_history, pull_segment
 from rustorch.frontend.recorder import ALL
 from rustorch.frontend.segment import Origin
 from rustorch.frontend.state import defaults, local
-from rustorch.frontend.storage import is_leaf, rebind
+from rustorch.frontend.storage import is_leaf, rebind, same
 from rustorch.frontend.trace import Trace
 
 
@@ -102,7 +102,8 @@ class Walk:
         if node is not None:
             (gradient,) = call_node_hooks(node.before.values(), (gradient,), (), self.create)
         if gradient is not None:
-            accumulate(x, gradient, self.create)
+            seen = extra.hooks or (node is not None and node.before)  # a hook may have kept the tensor: .grad is another one
+            accumulate(x, same(gradient) if seen else gradient, self.create)
         call_accumulate_hooks(x, extra.after.values(), self.create)
         if node is not None:
             call_node_hooks(node.after.values(), (), ((gradient,),), self.create)
@@ -272,7 +273,7 @@ class Walk:
             gradients[number] = call_tensor_hooks(hooks.values(), at.get(number), self.create) if hooks else at.get(number)
         for number, gradient in gradients.items():
             if number in kept and gradient is not None:
-                add_to_grad(kept[number], gradient)
+                add_to_grad(kept[number], same(gradient) if segment.hooks.get(number) else gradient)
             if gradient is not None and (number in asked or number in segment.sources):
                 self.arrive(gradient, asked.get(number), segment.sources.get(number))
         node = segment.nodes.get(first)

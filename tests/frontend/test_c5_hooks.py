@@ -660,3 +660,21 @@ def test_increment_version() -> None:
     graph.increment_version(x)
     graph.increment_version([x, x])
     assert x._version == 3
+
+
+def test_c5_48_the_gradient_that_a_hook_kept_is_not_the_gradient_kept(door: Door) -> None:
+    def program(x: Any, w: Any) -> Any:
+        seen: list[Any] = []
+        fixed = rustorch.ones(1) * 2
+        y = x * 1
+        y.retain_grad()
+        y.register_hook(seen.append)
+        x.register_hook(seen.append)
+        w.register_hook(lambda g: fixed)
+        for _ in range(2):
+            (y * 2 + w).sum().backward(retain_graph=True)
+        return [*seen, fixed], x.grad, y.grad, w.grad
+
+    seen, x, y, w = door(program, leaf(1.0), leaf(1.0))
+    assert [g.tolist() for g in seen] == [[2.0]] * 5
+    assert (x.tolist(), y.tolist(), w.tolist()) == ([4.0], [4.0], [4.0])
