@@ -46,7 +46,7 @@ from rustorch.frontend.explain import explain
 from rustorch.frontend.functions import *  # noqa: F403
 from rustorch.frontend.generated import *  # noqa: F403
 from rustorch.frontend.jit import jit
-from rustorch.frontend.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from rustorch.frontend.modes import enable_grad, inference_mode, is_grad_enabled, is_inference_mode_enabled, no_grad, set_grad_enabled
 from rustorch.frontend.random import (
     Generator,
     bernoulli,
@@ -136,7 +136,8 @@ __all__ = [
     "Dropout", "dropout", "dtype", "Embedding", "embedding", "embedding_bag", "empty", "empty_like", "enable_grad", "explain", "eye",
     "f32", "f64", "finfo", "Flatten", "float", "float32", "float64", "from_numpy", "frombuffer", "full", "full_like", "func", "functional",
     "Generator", "get_default_dtype", "get_num_threads", "get_rng_state", "grad", "hamming_window", "hann_window", "hardshrink", "hessian",
-    "i32", "i64", "iinfo", "initial_seed", "inspect", "int", "int32", "int64", "is_grad_enabled", "jacfwd", "jacrev", "jit", "jvp",
+    "i32", "i64", "iinfo", "inference_mode", "initial_seed", "inspect", "int", "int32", "int64", "is_grad_enabled",
+    "is_inference_mode_enabled", "jacfwd", "jacrev", "jit", "jvp",
     "L1Loss", "LayerNorm", "Linear", "linspace", "log_softmax", "logspace", "long", "manual_seed", "MaxPool2d", "Module", "MSELoss",
     "multinomial", "NLLLoss", "nn", "no_grad", "normal", "ones", "ones_like", "optim", "pairwise_distance", "Parameter", "pdist",
     "pixel_shuffle", "pixel_unshuffle", "prelu", "promote_types", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",

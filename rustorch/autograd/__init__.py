@@ -13,7 +13,7 @@ from rustorch.frontend.backward import backward
 from rustorch.frontend.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from rustorch.frontend.graph import AccumulateGrad, Node
 from rustorch.frontend.hooks import RemovableHandle
-from rustorch.frontend.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from rustorch.frontend.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from rustorch.frontend.structure import watch
 from rustorch.frontend.tensor import Tensor, Variable
 
@@ -62,6 +62,7 @@ __all__ = [
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "inference_mode",
     "is_grad_enabled",
     "no_grad",
     "set_detect_anomaly",

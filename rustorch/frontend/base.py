@@ -46,10 +46,11 @@ class Extra:
     that is shared with numpy. `shared`: memory that other tensors look into too. `base` and `derive` are a view's tensor and how to get
     the view from it; `scatter` puts a new view into the base; a view without them is *plain*: numpy made it, and the memory alone ties
     it to its base. `views` are those that look into this tensor, `plain` the plain ones. `link` says what a view shares with its base.
+    `inference`: it was made in inference mode.
     """
 
     version = 0
-    exposed = shared = retains = False
+    exposed = shared = retains = inference = False
     base: TensorBase | None = None
     derive: Callable[[Any], Any] | None = None
     scatter: Callable[[Any, Any], Any] | None = None

@@ -45,6 +45,13 @@ def _from_list(data: Sequence[Any]) -> Any:
         raise ShapeError(compose("expected sequence of equal length at every level", f"got {data!r:.100}")) from None
 
 
+def _noted(x: Any) -> Any:
+    """A new tensor, which remembers where it was made in inference mode."""
+    if local.inference:
+        x._more().inference = True
+    return x
+
+
 def _has_array(data: Any) -> bool:
     """Whether the elements come from numpy, and so have a type of their own."""
     while isinstance(data, (list, tuple)) and data:
@@ -74,7 +81,7 @@ def leaf(array: Any, requires_grad: bool = False) -> Any:
     type_ = TensorType(dtype_from_numpy(array.dtype), array.shape)
     check_can_require(type_.dtype, requires_grad)
     if local.segment.writes_memory:
-        return concrete(array, type_, bool(requires_grad))
+        return _noted(concrete(array, type_, bool(requires_grad)))
     made = array_op(Payload(array), type_)
     if requires_grad:
         become_leaf(made)
@@ -108,7 +115,7 @@ def from_numpy(ndarray: Any) -> Any:
     """A tensor that shares the array's memory: what is written to one is seen by the other."""
     if not isinstance(ndarray, np.ndarray):
         raise ArgumentError(f"expected np.ndarray (got {type(ndarray).__name__})")
-    made = concrete(ndarray, TensorType(dtype_from_numpy(ndarray.dtype), ndarray.shape))
+    made = _noted(concrete(ndarray, TensorType(dtype_from_numpy(ndarray.dtype), ndarray.shape)))
     made._more().exposed = True
     return made
 
@@ -139,7 +146,7 @@ def _made(value: Any, shape: tuple[int, ...], dtype: DType, requires_grad: bool)
             raise ShapeError(f"Trying to create tensor with negative dimension {size}: {list(shape)}")
     check_can_require(dtype, requires_grad)
     if local.segment.writes_memory:
-        return concrete(np.full(shape, value, dtype.numpy), TensorType(dtype, shape), bool(requires_grad))
+        return _noted(concrete(np.full(shape, value, dtype.numpy), TensorType(dtype, shape), bool(requires_grad)))
     made = full_op({"bool": bool, "int": int, "float": float}[dtype.kind](value), TensorType(dtype, shape))
     if requires_grad:
         become_leaf(made)

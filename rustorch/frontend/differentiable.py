@@ -40,12 +40,18 @@ class Differentiable(TensorBase):
                 )
             )
         check_can_require(self._type.dtype, requires_grad)
+        if requires_grad and not local.inference and self.is_inference():
+            raise GradError(compose("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."))
         if requires_grad and not self._requires_grad:
             become_leaf(self)
         elif not requires_grad and self._requires_grad:
             take(self, self.detach()) if self._array is None else local.segment.forget(self)
             self._requires_grad = False
         return self
+
+    def is_inference(self) -> bool:
+        """Whether it was made in `inference_mode`."""
+        return bool(local.segment.is_inference(self))
 
     @property
     def is_leaf(self) -> bool:
@@ -142,6 +148,8 @@ class Differentiable(TensorBase):
 
     @property
     def _version(self) -> int:
+        if self.is_inference():
+            raise GradError("Inference tensors do not track version counter.")
         return version_of(self)
 
     @property

@@ -18,7 +18,8 @@ def is_grad_enabled() -> bool:
 
 
 def set_mode(mode: bool) -> None:
-    """Switch the calling thread's gradient mode."""
+    """Switch the calling thread's gradient mode. Inside `inference_mode` it stays off."""
+    mode = mode and not local.inference
     local.grad = mode
     local.segment.set_grad(mode)
 
@@ -127,6 +128,49 @@ class strict_data:
 
     def __exit__(self, *exception: object) -> None:
         local.strict_data = self._before.pop()
+
+
+class inference_mode(_Mode):
+    """Operations inside are not recorded for differentiation, and never will be: `with inference_mode():` or `@inference_mode()`.
+
+    As `no_grad`, and what is made inside may not be saved for a backward pass or written to outside (`clone()` gives a tensor that may).
+    `inference_mode(False)` is the ordinary mode, inside of another one, too.
+    """
+
+    def __new__(cls, mode: Any = True) -> Any:
+        made = super().__new__(cls)
+        if not callable(mode):
+            return made
+        made.__init__()  # type: ignore[misc]
+        return made(mode)
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__()
+        self.on = bool(mode)
+        self._outside: list[tuple[bool, bool]] = []
+
+    def __enter__(self) -> Self:
+        self._outside.append((local.inference, is_grad_enabled()))
+        _switch_inference(self.on, not self.on)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _switch_inference(*self._outside.pop())
+
+    def _copy(self) -> _Mode:
+        return type(self)(self.on)
+
+
+def _switch_inference(on: bool, grad: bool) -> None:
+    if on != local.inference:
+        local.segment.set_inference(on)  # a recorded segment ends where the mode does
+        local.inference = on
+    set_mode(grad)
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether `inference_mode` is on."""
+    return local.inference
 
 
 class set_grad_enabled(_Mode):

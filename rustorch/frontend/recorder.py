@@ -115,7 +115,8 @@ class Recorder(Segment):
         extra = x._extra
         if extra is not None and extra.exposed and looked_into(x):
             array = array.copy()  # what is recorded is the tensor of now, whatever numpy writes later
-        self.follow(INPUT, (INPUT, x._type, x._requires_grad))
+        key = (INPUT, x._type, x._requires_grad)
+        self.follow(INPUT, (*key, "inference") if extra is not None and extra.inference else key)
         number = self.take_input(x, array)
         elsewhere = x._segment  # open in another thread
         if x._requires_grad:
@@ -188,6 +189,12 @@ class Recorder(Segment):
         if mode != self.mode:
             self.mode = mode
             self.follow(MODE, (MODE, mode))
+
+    def set_inference(self, on: bool) -> None:
+        if on:
+            super().set_inference(on)
+        else:
+            self.close("the end of inference mode")
 
     def set_packing(self, on: bool) -> None:
         if on != self.packing:
@@ -273,6 +280,8 @@ class Recorder(Segment):
             if t._requires_grad and number not in self.sources:
                 t._origin = (self, number)
                 history.append(number)
+            if self.inference is not None and number >= self.inference and number not in self.normal:
+                t._more().inference = True
             t._segment = None
         for x in self.leaves:
             if x is not None and x._segment is self:

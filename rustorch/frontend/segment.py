@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from rustorch.errors import UserError
+from rustorch.autodiff.vjp import pullback
+from rustorch.errors import GradError, UserError, compose
 from rustorch.frontend.base import TensorBase, concrete, recorded
 from rustorch.frontend.state import local
 from rustorch.ir.builder import Builder
@@ -138,6 +139,8 @@ class Building:
         """How many nodes there were when each number was complete."""
         self.remark: Any = None
         """What the last operation says besides its results."""
+        self.inference: set[int] = set()
+        """Numbers made in inference mode."""
         self.tracked: list[int] = []
         """Numbers at which a tensor became a leaf or a variable."""
         self.pulled: dict[Any, Any] = {}
@@ -154,10 +157,13 @@ class Building:
         b = self.b
         b.forget()
         self.remark = None
+        before = len(b.nodes)
         with b.at(location):
             results = list(operation.build(self, key))
             flags = operation.require(self, key, results)
             operands = operation.operands(key)
+            if self.inference and any(flags):
+                refuse_inference(self, operands, results, before)
             if operands:
                 read = {id(self.ir[n]) for n in operands}
                 silent = not self.mode and any(self.grads[n] for n in operands)
@@ -171,6 +177,26 @@ class Building:
         self.grads += flags
         self.places += [len(b.nodes)] * len(results)
         return results, flags
+
+
+def refuse_inference(building: Building, operands: Sequence[int], results: Sequence[Value], before: int) -> None:
+    """Refuse an operation, that of the nodes from `before` on, whose derivative reads a value that was made in inference mode."""
+    made = set(building.values([n for n in operands if n in building.inference]))
+    wanted = building.values([n for n in operands if building.grads[n]])
+    if not made:
+        return
+    inner = building.b.region()
+    emitted = len(building.b.nodes)
+    outputs = [v for v in results if is_floating(v)]
+    pullback(inner, building.b.nodes[before:], outputs, [inner.input(v.type) for v in outputs], wanted)
+    if any(v in made for node in (*inner.nodes, *building.b.nodes[emitted:]) for v in node.operands):
+        raise GradError(
+            compose(
+                "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation "
+                "tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use "
+                "`rustorch.no_grad()` instead of `rustorch.inference_mode()`."
+            )
+        )
 
 
 def located(error: UserError, location: Location) -> UserError:
@@ -215,6 +241,10 @@ class Segment:
         """Bits of the numbers whose history was given up by `backward`."""
         self.mode = True
         """Whether operations are recorded for differentiation."""
+        self.inference: int | None = 0 if local.inference else None
+        """The first number that is made in inference mode, while it is on."""
+        self.normal: set[int] = set()
+        """Numbers made in inference mode for tensors from outside of it, which were written to."""
         self.packing = bool(local.packing)
         """Whether hooks on saved tensors are in force."""
 
@@ -245,6 +275,17 @@ class Segment:
     def set_grad(self, mode: bool) -> None:
         """Record a switch of the gradient mode."""
         raise NotImplementedError
+
+    def set_inference(self, on: bool) -> None:
+        """Begin inference mode, or end it."""
+        self.inference = self.count if on else None
+
+    def is_inference(self, x: TensorBase) -> bool:
+        """Whether a tensor was made in inference mode."""
+        if x._extra is not None and x._extra.inference:
+            return True
+        own = x._segment is self and x._array is None and self.inference is not None
+        return own and x._number >= (self.inference or 0) and x._number not in self.normal
 
     def set_packing(self, on: bool) -> None:
         """Let hooks on saved tensors be in force, or not."""
@@ -314,6 +355,8 @@ class Segment:
 
     def move(self, x: TensorBase, to: TensorBase) -> None:
         """Let `x` stand for the value of `to`, which was recorded here and is not needed any more."""
+        if self.inference is not None and not self.is_inference(x):
+            self.normal.add(to._number)
         if self.writes_memory and x._segment is not None and x._segment is not self:
             x._segment.forget(x)  # open in another thread (a trace gives tensors back as they were)
         self.forget(x)

@@ -21,6 +21,8 @@ class State(threading.local):
     """Whether operations are recorded for differentiation."""
     strict_data: bool = False
     """Whether writing through `.data` is refused where a gradient would not see it."""
+    inference: bool = False
+    """Whether what is made now is never to be differentiated."""
     transforms: int = 0
     """How many transforms of functions (`func.grad`, `vmap` …) are running, one inside another."""
     levels: tuple[Any, ...] = ()

@@ -134,7 +134,15 @@ def check_category(own: DType, new: DType) -> None:
 
 
 def check_writable(x: TensorBase) -> None:
-    """Refuse writes to leaves that require gradients, and to views of them, while gradients are recorded."""
+    """Refuse writes to leaves that require gradients, and to views of them, while gradients are recorded; and writes outside of
+    inference mode to what was made in it."""
+    if not local.inference and any(map(local.segment.is_inference, (x, *bases(x, Link.VIEW)))):
+        raise GradError(
+            compose(
+                "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal tensor "
+                "before doing inplace update."
+            )
+        )
     if not local.segment.mode:
         return
     if x._requires_grad and is_leaf(x):
@@ -401,6 +409,8 @@ def link(view: Any, base: TensorBase, derive: Callable[[Any], Any], scatter: Cal
     more = base._extra
     if more is None:
         more = base._extra = Extra()
+    elif more.inference:
+        extra.inference = True
     more.views = noted(more.views, view)
     return view
 

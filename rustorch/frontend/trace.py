@@ -108,7 +108,8 @@ class Trace(Segment):
                     todo="Return it from the function instead of keeping it elsewhere.",
                 )
             )
-        self.emit(INPUT, (INPUT, x._type, x._requires_grad), UNKNOWN)
+        key = (INPUT, x._type, x._requires_grad)
+        self.emit(INPUT, (*key, "inference") if x._extra is not None and x._extra.inference else key, UNKNOWN)
         return self.take_input(x)
 
     def take_input(self, x: TensorBase | None) -> int:
@@ -166,6 +167,15 @@ class Trace(Segment):
 
     def remark(self) -> Any:
         return self.building.remark
+
+    def set_inference(self, on: bool) -> None:
+        if self.inference is not None:
+            made = [n for n in range(self.inference, self.count) if n not in self.normal]
+            self.building.inference.update(made)
+            for t in (self.values[n] for n in made):
+                if t is not GONE:
+                    t._more().inference = True
+        super().set_inference(on)
 
     def set_grad(self, mode: bool) -> None:
         self.mode = self.building.mode = mode

@@ -32,6 +32,8 @@ class Input(Primitive):
     name = "input"
 
     def build(self, building: Building, key: Key) -> tuple[Value, ...]:
+        if len(key) > 3:  # from inference mode
+            building.inference.add(len(building.ir))
         return (building.b.input(key[1]),)
 
     def require(self, building: Building, key: Key, results: Sequence[Value]) -> list[bool]:
