@@ -53,6 +53,10 @@ def total(costs: Iterable[Cost]) -> Cost:
     return sum(costs, Cost())
 
 
+SCANS = {"cumsum": 1, "cumprod": 1, "cummax": 1, "cummin": 1, "recurrence": 2}
+"""Operations an element."""
+
+
 def node_cost(node: Node) -> Cost:
     """The cost of a tensor node by itself."""
     if not node.operands:
@@ -125,6 +129,10 @@ def _work(node: Node) -> Cost:
     if op.name == "dot_general":
         batch, rows, columns, depth = product_sizes(node)
         return _counted(2 * batch * rows * columns * depth, floating)
+    if op.name == "conv_general":
+        return _counted(2 * size * product(tensor(operands[1]).shape[2:]), floating)
+    if op.name in SCANS:
+        return _counted(SCANS[op.name] * size, floating)
     if op.name in ("scatter_add", "scatter"):
         return _counted(tensor(operands[2]).size, floating)
     if not op.has(Trait.ELEMENTWISE) or op.name in FREE:
