@@ -22,5 +22,6 @@ def test_steps_and_costs() -> None:
     assert costs["scan"].flops == 5
     assert costs["sort"].written == 5 * (4 + 8)
     assert "1 convolution" in str(found)
-    for text in (found.to_html(), found.to_dot(), found.to_json()):
+    assert found.to_html().startswith("<!doctype html>")
+    for text in (found.to_dot(), found.to_json()):
         assert "conv_general" in text
