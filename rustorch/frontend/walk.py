@@ -123,14 +123,15 @@ class Walk:
         before = local.walk
         local.walk = self
         try:
-            if defaults.hooked:
+            stops = defaults.hooked and self.may_stop()
+            if stops:
                 self.plan()
                 for x, _ in list(self.leaves.values()):
                     if id(x) not in self.last:  # a root
                         self.finish(x)
             while self.pending:
                 segment, seeds = self.pending.pop(self.latest())
-                if defaults.hooked:
+                if stops:
                     self.through(segment, seeds)
                 else:
                     self.pull(segment, seeds)
@@ -138,6 +139,23 @@ class Walk:
                 self.finish(x)
         finally:
             local.walk = before
+
+    def may_stop(self) -> bool:
+        """Whether anything is attached to the segments that the pass may come to, or to their leaves."""
+        waiting = [segment for segment, _ in self.pending.values()]
+        known = {id(segment) for segment in waiting}
+        leaves = [x for x, _ in self.leaves.values()]
+        while waiting:
+            segment = waiting.pop()
+            if segment.packed or segment.retained or any(segment.hooks.values()) or any(map(_is_watched, segment.nodes.values())):
+                return True
+            for x, origin in segment.sources.values():
+                if origin is None:
+                    leaves.append(x)
+                elif id(origin[0]) not in known:
+                    known.add(id(origin[0]))
+                    waiting.append(origin[0])
+        return any(x._extra is not None and _is_hooked(x) for x in leaves)
 
     def latest(self) -> int:
         """The key of the segment that gradients go through next."""
@@ -245,7 +263,7 @@ class Walk:
         """The stops in a segment, in order."""
         hooked = {n for n, hooks in segment.hooks.items() if hooks} | retained(segment).keys()
         firsts = {operation_at(segment, n).first for n in hooked & way.reached if not self.ends_at(segment, n)}
-        firsts |= {n for n, node in segment.nodes.items() if n in way.runs and (node.before or node.after)}
+        firsts |= {n for n, node in segment.nodes.items() if n in way.runs and _is_watched(node)}
         firsts |= way.runs & segment.packed.keys()
         found = []
         for first in firsts:
@@ -306,7 +324,11 @@ def _has_moved(gradient: Any) -> bool:
 
 def _is_hooked(x: TensorBase) -> bool:
     extra = x._extra
-    return extra is not None and bool(extra.hooks or extra.after or (extra.node is not None and (extra.node.before or extra.node.after)))
+    return extra is not None and bool(extra.hooks or extra.after or _is_watched(extra.node))
+
+
+def _is_watched(node: Any) -> bool:
+    return node is not None and bool(node.before or node.after)
 
 
 def watch_hooks(x: TensorBase) -> None:

@@ -678,3 +678,26 @@ def test_c5_48_the_gradient_that_a_hook_kept_is_not_the_gradient_kept(door: Door
     seen, x, y, w = door(program, leaf(1.0), leaf(1.0))
     assert [g.tolist() for g in seen] == [[2.0]] * 5
     assert (x.tolist(), y.tolist(), w.tolist()) == ([4.0], [4.0], [4.0])
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (0, 3), (1,), (2, 3)])
+def test_c5_shapes(door: Door, shape: tuple[int, ...]) -> None:
+    """Without dimensions, without elements, strided; with every kind of hook, and a second derivative."""
+
+    def program(x: Any) -> Any:
+        seen: list[Any] = []
+        y = (x.permute(*range(x.ndim)[::-1]) * 2) * x.permute(*range(x.ndim)[::-1])
+        y.register_hook(lambda g: g * 3)
+        y.grad_fn.register_hook(lambda gi, go: seen.append(go[0].shape))
+        with graph.saved_tensors_hooks(lambda t: t * 1, lambda t: t):
+            z = (y * y).sum()
+        (first,) = grad(z, x, create_graph=True)
+        (second,) = grad(first.sum(), x)
+        return first, second, seen
+
+    first, second, seen = door(program, rustorch.full(shape, 0.5, requires_grad=True))
+    assert first.shape == second.shape == shape
+    assert first.flatten().tolist() == [6.0] * first.numel()  # y = 2 x², z = y²: 3 (2 y) 4 x
+    assert second.flatten().tolist() == [84.0] * first.numel()  # 3 (3 (2 · 4 x)) 4 x through y, and 3 (2 y) 4
+    assert len(seen) >= 2
+    assert tuple(seen[0]) == shape[::-1]
