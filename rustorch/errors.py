@@ -23,8 +23,12 @@ class ArgumentError(UserError, TypeError, ValueError):
     """An argument of the wrong kind, or a value outside its range."""
 
 
-class DimensionError(UserError, IndexError):
+class DimensionError(UserError, IndexError, ValueError):
     """A dimension or an index out of range."""
+
+
+class LinAlgError(UserError, RuntimeError):
+    """A matrix for which a decomposition or a solution does not exist, or was not found."""
 
 
 class TraceError(UserError, RuntimeError):

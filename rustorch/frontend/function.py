@@ -22,6 +22,7 @@ from rustorch.frontend.anomaly import checked, checks
 from rustorch.frontend.applied import APPLIED, Stated
 from rustorch.frontend.backward import grad
 from rustorch.frontend.base import TensorBase, concrete
+from rustorch.frontend.batching import call_vmap_rule
 from rustorch.frontend.context import FunctionCtx, Saved, snapshot
 from rustorch.frontend.creation import full_op
 from rustorch.frontend.dual import Level, levels_here
@@ -32,8 +33,9 @@ from rustorch.frontend.segment import Segment
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import VARIABLE, convert_to, is_leaf, take, tracked
 from rustorch.frontend.trace import Output, Outside, Trace, run_traced
+from rustorch.ir.analysis import dependents
 from rustorch.ir.builder import Builder
-from rustorch.ir.graph import Value
+from rustorch.ir.graph import Graph, Value
 from rustorch.ir.location import user_location
 from rustorch.ir.rewrite import replay_into
 from rustorch.ir.types import TensorType
@@ -338,8 +340,16 @@ class Function:
                     todo=f"Let {cls.__name__}.forward take its arguments only, and save in setup_context(ctx, inputs, output).",
                 )
             )
+        own_rule = cls._has("vmap")
+        if own_rule and cls.generate_vmap_rule:
+            raise GradError(
+                f"You tried to vmap over {cls.__name__}, but it has both generate_vmap_rule=True and an overridden vmap staticmethod. "
+                "Please set generate_vmap_rule=False or delete the overridden vmap staticmethod to avoid ambiguity."
+            )
         if separate or kwargs:
             args = _bound(cls.forward, args, kwargs, separate)
+        if own_rule and _is_batched(args):
+            return call_vmap_rule(cls, args)
         ctx = FunctionCtx()
         ctx.needs_input_grad = tuple(isinstance(x, TensorBase) and x._requires_grad for x in args)
         mode = is_grad_enabled()
@@ -375,6 +385,16 @@ def _bound(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         raise ArgumentError(compose(f"forward(): {error}")) from None
     bound.apply_defaults()
     return bound.args if separate else bound.args[1:]
+
+
+def _is_batched(args: Sequence[Any]) -> bool:
+    """Whether a Function is applied to examples of a batch, and no derivative is being taken inside of the function that `vmap` traces."""
+    trace = local.segment
+    if getattr(trace, "batch", None) is None:
+        return False
+    b = trace.building
+    variables = dependents(Graph("", (), tuple(b.b.nodes), ()), b.values(b.tracked))
+    return not any(isinstance(x, TensorBase) and x._segment is trace and b.values((x._number,))[0] in variables for x in args)
 
 
 def _check_dirty(ctx: FunctionCtx, args: Sequence[Any], results: Sequence[Any]) -> None:

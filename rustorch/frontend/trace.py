@@ -65,6 +65,8 @@ class Trace(Segment):
     """The open segment while a function is traced."""
 
     writes_memory = False
+    batch: Any = None
+    """The examples that the function is traced for, where `vmap` traces it."""
 
     def __init__(self, name: str, mode: bool) -> None:
         super().__init__()
@@ -455,7 +457,7 @@ def run_traced(name: str, mode: bool, begin: Callable[[Trace], list[Any]], call:
     finally:
         trace.undo()
         defaults.epoch -= TRACING
-        local.segment, local.grad = outer, grad_before
+        local.segment, local.grad = trace.outer, grad_before  # another one, where a rule for batches has looked at numbers
     count = len(first)
     arguments = first = x = new = t = None  # type: ignore[assignment]
     leaked = [(held, outputs.of(held)) for held in _leaked(trace, count)]

@@ -418,6 +418,55 @@ def test_c8_79_contexts_inside_forward_are_refused_by_transforms(door: Door) -> 
             door(transformed, rustorch.ones(2))
 
 
+class NumpySin(Function):
+    """Looks at elements; so it says itself what it does with batches."""
+
+    @staticmethod
+    def forward(x: Any) -> Any:
+        return rustorch.from_numpy(np.sin(x.detach().numpy()))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return g * ctx.saved_tensors[0].cos()
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, x: Any) -> Any:
+        assert (info.batch_size, info.randomness, in_dims) == (3, "error", (0,))
+        return NumpySin.apply(x), 0
+
+
+def test_c8_79_rules_for_batches() -> None:
+    x = rustorch.tensor(np.arange(6.0).reshape(3, 2), requires_grad=True)
+    y = rustorch.vmap(lambda x: NumpySin.apply(x * 2).sum() + x[0])(x)
+    np.testing.assert_allclose(y.detach().numpy(), np.sin(2 * x.detach().numpy()).sum(1) + x.detach().numpy()[:, 0], rtol=1e-14)
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 2 * np.cos(2 * x.detach().numpy()) + [1, 0], rtol=1e-14)
+
+    class Both(NumpySin):
+        generate_vmap_rule = True
+
+    with pytest.raises(RuntimeError, match=r"^You tried to vmap over Both, but it has both generate_vmap_rule=True and an overridden vmap"):
+        rustorch.vmap(Both.apply)(x)
+
+
+def test_c8_79_rules_for_batches_of_operations(door: Door) -> None:
+    class Scaled(Power):
+        @staticmethod
+        def vmap(info: Any, in_dims: Any, x: Any, n: Any) -> Any:
+            assert in_dims == (0, None)
+            return Power.apply(x, n).T, 1
+
+    x = rustorch.tensor(np.arange(6.0).reshape(3, 2))
+    found = door(lambda x: rustorch.func.grad(lambda x: rustorch.vmap(lambda x: Scaled.apply(x, 3))(x).sum())(x), x)
+    np.testing.assert_allclose(found.numpy(), 3 * x.numpy() ** 2)
+    inner = door(rustorch.vmap(rustorch.func.grad(lambda x: Scaled.apply(x, 3).sum())), x)
+    np.testing.assert_allclose(inner.numpy(), 3 * x.numpy() ** 2)
+
+
 def test_c8_80_keywords_and_other_results(door: Door) -> None:
     given: list[Any] = []
 

@@ -286,6 +286,57 @@ def test_c9_85_per_sample_gradients(door: Door) -> None:
             np.testing.assert_allclose(found[name][k].detach().numpy(), gradient.detach().numpy(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("chunk_size", [None, 1, 2, 7])
+def test_c9_85_dimensions(door: Door, chunk_size: int | None) -> None:
+    x, y = rustorch.tensor(np.arange(6.0).reshape(2, 3)), rustorch.tensor(np.arange(3.0))
+
+    def program(x: Any, y: Any) -> Any:
+        return (
+            func.vmap(lambda a, b: (a * 10, b + 1), in_dims=(1, 0), out_dims=(1, 0), chunk_size=chunk_size)(x, y),
+            func.vmap(lambda d, k: d["a"] * d["b"].sum() * k, ({"a": 0, "b": None}, None), chunk_size=chunk_size)({"a": x, "b": y}, 2),
+            func.vmap(lambda a: (a, y), out_dims=(0, None), chunk_size=chunk_size)(x),
+            func.vmap(func.vmap(lambda a, b: a * b, in_dims=(0, None)), in_dims=(0, None), chunk_size=chunk_size)(x, y[1:]),
+        )
+
+    (columns, shifted), scaled, (same, shared), nested = door(program, x, y)
+    assert (columns.numpy() == x.numpy() * 10).all()
+    assert shifted.tolist() == [1.0, 2.0, 3.0]
+    assert (scaled.numpy() == x.numpy() * 6).all()
+    assert (same.numpy() == x.numpy()).all()
+    assert shared.tolist() == [0.0, 1.0, 2.0]
+    assert nested.shape == (2, 3, 2)
+
+
+@pytest.mark.parametrize("randomness", ["same", "different"])
+def test_c9_85_randomness(door: Door, randomness: str) -> None:
+    found = door(func.vmap(lambda x: x * 0 + rustorch.rand(()), randomness=randomness), rustorch.ones(8))
+    assert len(set(found.tolist())) == (1 if randomness == "same" else 8)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda x: func.vmap(lambda x: x, in_dims=None)(x), ValueError, ".*expected `in_dims` to be int or a"),
+        (lambda x: func.vmap(lambda x: x, in_dims=[0])(x), ValueError, ".*expected `in_dims` to be int or a"),
+        (lambda x: func.vmap(lambda x, y: x)(x, x[:1]), ValueError, "vmap: Expected all tensors to have the same size in the mapped"),
+        (lambda x: func.vmap(lambda x: x, in_dims=2)(x), ValueError, ".*Got in_dim=2 for some input, but that input is a Tensor of dimens"),
+        (lambda x: func.vmap(lambda x, y: x, in_dims=(0,))(x, x), ValueError, ".*in_dims is not compatible with the structure of `inputs`"),
+        (lambda x: func.vmap(lambda x: (x, x), out_dims=(0,))(x), ValueError, ".*out_dims is not compatible with the structure of"),
+        (lambda x: func.vmap(lambda x: 3)(x), ValueError, ".*must only return Tensors, got type <class 'int'>"),
+        (lambda x: func.vmap(lambda x: x, out_dims=None)(x), ValueError, ".*can not return a BatchedTensor when out_dim is None"),
+        (lambda x: func.vmap(lambda x, y: x)(x, 3), ValueError, ".*Got in_dim=0 for an input but the input is of type <class 'int'>"),
+        (lambda x: func.vmap(lambda: x)(), ValueError, ".*got no inputs"),
+        (lambda x: func.vmap(lambda x: x, chunk_size=0)(x), ValueError, "vmap: chunk_size should be None or greater than 0"),
+        (lambda x: func.vmap(lambda x: x, randomness="some")(x), RuntimeError, "Only allowed values for randomness are"),
+        (lambda x: func.vmap(lambda x: x + rustorch.rand(()))(x), RuntimeError, "vmap: called random operation while in randomness error"),
+        (lambda x: func.vmap(lambda x: x if x > 0 else -x)(x), RuntimeError, "the elements of a tensor"),
+    ],
+)
+def test_c9_85_refusals(door: Door, call: Callable[[Any], Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"^{message}"):
+        door(call, rustorch.ones(2))
+
+
 # --- 86: modules as functions -----------------------------------------------------------------------------------------
 
 

@@ -65,7 +65,7 @@ def test_per_sample_gradients() -> None:
 
 
 def test_randomness() -> None:
-    with pytest.raises(ValueError, match="randomness error mode"):
+    with pytest.raises(RuntimeError, match="randomness error mode"):
         vmap(lambda x: x + rustorch.rand(3))(X)
     rustorch.manual_seed(0)
     same = vmap(lambda x: rustorch.rand(3) + 0 * x, randomness="same")(X)
