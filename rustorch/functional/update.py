@@ -17,29 +17,30 @@ from rustorch.functional.layer import length
 from rustorch.ir.dtypes import f64
 
 
-def _spread(b: Builder, scalar: Value, like: Value) -> Value:
+def spread(b: Builder, scalar: Value, like: Value) -> Value:
     """A 0-d value in the element type and shape of another."""
     return broadcast_to(b, convert(b, scalar, dtype_of(like)), shape_of(like))
 
 
-def _times(b: Builder, scalar: Value, x: Value) -> Value:
-    found: Value = b.mul(_spread(b, scalar, x), x)
+def times(b: Builder, scalar: Value, x: Value) -> Value:
+    """A tensor times a 0-d value."""
+    found: Value = b.mul(spread(b, scalar, x), x)
     return found
 
 
-def _descent(b: Builder, p: Value, g: Value, weight_decay: float, maximize: bool) -> Value:
+def descent(b: Builder, p: Value, g: Value, weight_decay: float, maximize: bool) -> Value:
     """The gradient to go against: with the sign of what is sought, and with the slope of weight_decay / 2 p²."""
     if maximize:
         g = b.neg(g)
     return b.add(g, b.mul(p, weight_decay)) if weight_decay else g
 
 
-def _parts(moments: Sequence[Value], count: int) -> list[Sequence[Value]]:
+def parts(moments: Sequence[Value], count: int) -> list[Sequence[Value]]:
     """The first moments of `count` parameters, the second ones, …"""
     return [moments[i : i + count] for i in range(0, len(moments), count)] if count else []
 
 
-def _toward(b: Builder, x: Value, y: Value, share: float) -> Value:
+def toward(b: Builder, x: Value, y: Value, share: float) -> Value:
     """x + share (y - x)."""
     found: Value = b.add(x, b.mul(b.sub(y, x), share))
     return found
@@ -65,15 +66,15 @@ def sgd(
     """
     new, velocities = [], []
     for i, (p, g) in enumerate(zip(params, grads, strict=True)):
-        g = _descent(b, p, g, weight_decay, maximize)
+        g = descent(b, p, g, weight_decay, maximize)
         if momentum:
             pushed = g
             if step is not None:
-                pushed = _times(b, b.select(b.eq(step, 0), b.const(1.0, step), b.const(1 - dampening, step)), g)
+                pushed = times(b, b.select(b.eq(step, 0), b.const(1.0, step), b.const(1 - dampening, step)), g)
             v = b.add(b.mul(moments[i], momentum), pushed)
             velocities.append(v)
             g = b.add(g, b.mul(v, momentum)) if nesterov else v
-        new.append(b.sub(p, _times(b, lr, g)))
+        new.append(b.sub(p, times(b, lr, g)))
     return (*new, *velocities, *(() if step is None else (b.add(step, 1),)))
 
 
@@ -102,20 +103,20 @@ def adam(
     t, rate = convert(b, count, f64), convert(b, lr, f64)
     size = b.div(rate, b.sub(1.0, b.pow(b.const(beta1, t), t)))
     root = b.sqrt(b.sub(1.0, b.pow(b.const(beta2, t), t)))
-    means, squares, *largest = _parts(moments, len(params))
+    means, squares, *largest = parts(moments, len(params))
     new: list[list[Value]] = [[] for _ in range(4)]
     for i, (p, g) in enumerate(zip(params, grads, strict=True)):
-        g = _descent(b, p, g, 0.0 if decoupled else weight_decay, maximize)
+        g = descent(b, p, g, 0.0 if decoupled else weight_decay, maximize)
         if decoupled and weight_decay:
-            p = _times(b, b.sub(1.0, b.mul(rate, weight_decay)), p)
-        m = _toward(b, means[i], g, 1 - beta1)
+            p = times(b, b.sub(1.0, b.mul(rate, weight_decay)), p)
+        m = toward(b, means[i], g, 1 - beta1)
         v = b.add(b.mul(squares[i], beta2), b.mul(b.mul(g, g), 1 - beta2))
         scale = v
         if amsgrad:
             scale = b.maximum(largest[0][i], v)
             new[3].append(scale)
-        below = b.add(b.div(b.sqrt(scale), _spread(b, root, v)), eps)
-        new[0].append(b.sub(p, _times(b, size, b.div(m, below))))
+        below = b.add(b.div(b.sqrt(scale), spread(b, root, v)), eps)
+        new[0].append(b.sub(p, times(b, size, b.div(m, below))))
         new[1].append(m)
         new[2].append(v)
     return (*(x for part in new for x in part), count)
@@ -141,22 +142,22 @@ def rmsprop(
     Tieleman and Hinton, 2012. With `momentum`, the quotients are added up as in `sgd`. The moments are v, then the velocities
     and the running means of g, as far as they are in use.
     """
-    squares, *others = _parts(moments, len(params))
+    squares, *others = parts(moments, len(params))
     new: list[list[Value]] = [[] for _ in range(2 + len(others))]
     for i, (p, g) in enumerate(zip(params, grads, strict=True)):
-        g = _descent(b, p, g, weight_decay, maximize)
+        g = descent(b, p, g, weight_decay, maximize)
         v = b.add(b.mul(squares[i], alpha), b.mul(b.mul(g, g), 1 - alpha))
-        spread, state = v, [v]
+        variance, state = v, [v]
         if centered:
-            mean = _toward(b, others[-1][i], g, 1 - alpha)
-            spread = b.sub(v, b.mul(mean, mean))
-        move = b.div(g, b.add(b.sqrt(spread), eps))
+            mean = toward(b, others[-1][i], g, 1 - alpha)
+            variance = b.sub(v, b.mul(mean, mean))
+        move = b.div(g, b.add(b.sqrt(variance), eps))
         if momentum:
             move = b.add(b.mul(others[0][i], momentum), move)
             state.append(move)
         if centered:
             state.append(mean)
-        for part, x in zip(new, [b.sub(p, _times(b, lr, move)), *state], strict=True):
+        for part, x in zip(new, [b.sub(p, times(b, lr, move)), *state], strict=True):
             part.append(x)
     return (*(x for part in new for x in part), *(() if step is None else (b.add(step, 1),)))
 
@@ -180,10 +181,10 @@ def adagrad(
         rate = b.div(rate, b.add(b.mul(convert(b, step, f64), lr_decay), 1.0))
     new, sums = [], []
     for p, g, s in zip(params, grads, moments, strict=True):
-        g = _descent(b, p, g, weight_decay, maximize)
+        g = descent(b, p, g, weight_decay, maximize)
         s = b.add(s, b.mul(g, g))
         sums.append(s)
-        new.append(b.sub(p, _times(b, rate, b.div(g, b.add(b.sqrt(s), eps)))))
+        new.append(b.sub(p, times(b, rate, b.div(g, b.add(b.sqrt(s), eps)))))
     return (*new, *sums, b.add(step, 1))
 
 
@@ -201,7 +202,7 @@ def total_norm(b: Builder, tensors: Sequence[Value], p: float) -> Value:
 def scaled_to_norm(b: Builder, tensors: Sequence[Value], total: Value, max_norm: float) -> tuple[Value, ...]:
     """The tensors, times max_norm / total where that is below 1."""
     factor = b.minimum(b.div(b.const(max_norm, total), b.add(total, 1e-6)), 1.0)
-    return tuple(_times(b, factor, x) for x in tensors)
+    return tuple(times(b, factor, x) for x in tensors)
 
 
 @operation(name="clamped", plural=True)

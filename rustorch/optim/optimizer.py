@@ -85,6 +85,10 @@ class Optimizer:
 
     operation: Callable[..., Any]
     arguments: tuple[str, ...] = ()
+    scalars: frozenset[str] = frozenset()
+    """Names of moments that have no dimension."""
+    rated = True
+    """Whether a step depends on the learning rate."""
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         if isinstance(params, (Tensor, str)) or not isinstance(params, Iterable):
@@ -189,13 +193,13 @@ class Optimizer:
                 raise ArgumentError(f"an optimizer moves floating-point tensors, not {p.dtype}")
             for name, value in names.items():
                 if name not in state:
-                    state[name] = Tensor(np.full(p.shape, value, p.dtype.numpy))
+                    state[name] = Tensor(np.full(() if name in self.scalars else p.shape, value, p.dtype.numpy))
         shared = self._counted(group, moving) if self.counts(group) else [(None, moving)] if moving else []
         parts = []
         for step, places in shared:
             moved = [params[i] for i in places]
             moments = [self.state[p][name] for name in names for p in moved]
-            arguments = (moved, None, moments, step, group.rate, *settings)
+            arguments = (moved, None, moments, step, group.rate if self.rated else None, *settings)
             into = [*moved, *moments, *(() if step is None else (step,))]
             parts.append((places, Advance(self.operation, arguments, 1, into, len(moved))))
         return Plan(settings, parts)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import rustorch
-from rustorch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
+from rustorch.optim import ASGD, SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop, Rprop
 
 Array = np.ndarray[Any, Any]
 Move = Callable[[Array, Array, dict[str, Array], int], Array]
@@ -81,6 +81,76 @@ def adagrad(lr: float, lr_decay: float = 0, weight_decay: float = 0, first: floa
     return move
 
 
+def adadelta(lr: float, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0) -> Move:
+    def move(p: Array, g: Array, state: dict[str, Array], t: int) -> Array:
+        g = g + weight_decay * p
+        v = state["v"] = rho * state.get("v", 0) + (1 - rho) * g * g
+        step = np.sqrt(state.get("a", 0) + eps) / np.sqrt(v + eps) * g
+        state["a"] = rho * state.get("a", 0) + (1 - rho) * step * step
+        return p - lr * step
+
+    return move
+
+
+def adamax(lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0) -> Move:
+    def move(p: Array, g: Array, state: dict[str, Array], t: int) -> Array:
+        g = g + weight_decay * p
+        m = state["m"] = betas[0] * state.get("m", 0) + (1 - betas[0]) * g
+        u = state["u"] = np.maximum(betas[1] * state.get("u", 0), np.abs(g) + eps)
+        return p - lr / (1 - betas[0] ** t) * m / u
+
+    return move
+
+
+def nadam(lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, decay: float = 0, psi: float = 4e-3) -> Move:
+    def move(p: Array, g: Array, state: dict[str, Array], t: int) -> Array:
+        g = g + decay * p
+        now, after = (betas[0] * (1 - 0.5 * 0.96 ** (s * psi)) for s in (t, t + 1))
+        product = state["product"] = state.get("product", np.ones(())) * now
+        m = state["m"] = betas[0] * state.get("m", 0) + (1 - betas[0]) * g
+        v = state["v"] = betas[1] * state.get("v", 0) + (1 - betas[1]) * g * g
+        ahead = after * m / (1 - product * after) + (1 - now) * g / (1 - product)
+        return p - lr * ahead / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
+
+    return move
+
+
+def radam(lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, decay: float = 0) -> Move:
+    def move(p: Array, g: Array, state: dict[str, Array], t: int) -> Array:
+        p = p * (1 - lr * decay)
+        m = state["m"] = betas[0] * state.get("m", 0) + (1 - betas[0]) * g
+        v = state["v"] = betas[1] * state.get("v", 0) + (1 - betas[1]) * g * g
+        limit = 2 / (1 - betas[1]) - 1
+        rho = limit - 2 * t * betas[1] ** t / (1 - betas[1] ** t)
+        step = m / (1 - betas[0] ** t)
+        if rho > 5:
+            factor = (rho - 4) * (rho - 2) * limit / ((limit - 4) * (limit - 2) * rho)
+            step = step * np.sqrt(factor) * np.sqrt(1 - betas[1] ** t) / (np.sqrt(v) + eps)
+        return p - lr * step
+
+    return move
+
+
+def rprop(lr: float, etas: tuple[float, float] = (0.5, 1.2), sizes: tuple[float, float] = (1e-6, 50)) -> Move:
+    def move(p: Array, g: Array, state: dict[str, Array], t: int) -> Array:
+        turn = np.sign(g * state.get("g", 0))
+        factor = np.where(turn > 0, etas[1], np.where(turn < 0, etas[0], 1.0))
+        size = state["size"] = np.clip(state.get("size", lr) * factor, *sizes)
+        g = state["g"] = np.where(turn < 0, 0.0, g)
+        return p - np.sign(g) * size
+
+    return move
+
+
+def asgd(lr: float, lambd: float = 1e-4, alpha: float = 0.75, decay: float = 0) -> Move:
+    def move(p: Array, g: Array, state: dict[str, Array], t: int) -> Array:
+        g = g + decay * p
+        eta = lr if t == 1 else lr / (1 + lambd * lr * (t - 1)) ** alpha
+        return p * (1 - lambd * eta) - eta * g
+
+    return move
+
+
 CASES: list[tuple[str, Callable[[Any], Any], Move]] = [
     ("sgd", lambda p: SGD(p, lr=0.05), sgd(0.05)),
     ("sgd momentum", lambda p: SGD(p, lr=0.05, momentum=0.9), sgd(0.05, 0.9)),
@@ -93,6 +163,18 @@ CASES: list[tuple[str, Callable[[Any], Any], Move]] = [
     ("rmsprop", lambda p: RMSprop(p, lr=0.02), rmsprop(0.02)),
     ("rmsprop all", lambda p: RMSprop(p, 0.01, 0.9, 0.1, 0.1, 0.5, centered=True), rmsprop(0.01, 0.9, 0.1, 0.1, 0.5, True)),
     ("adagrad", lambda p: Adagrad(p, lr=0.2), adagrad(0.2)),
+    ("adadelta", lambda p: Adadelta(p), adadelta(1.0)),
+    ("adadelta all", lambda p: Adadelta(p, 0.5, 0.8, 1e-4, 0.1), adadelta(0.5, 0.8, 1e-4, 0.1)),
+    ("adamax", lambda p: Adamax(p, lr=0.05), adamax(0.05)),
+    ("adamax all", lambda p: Adamax(p, 0.05, (0.8, 0.99), 1e-4, 0.1), adamax(0.05, (0.8, 0.99), 1e-4, 0.1)),
+    ("nadam", lambda p: NAdam(p, lr=0.05), nadam(0.05)),
+    ("nadam all", lambda p: NAdam(p, 0.05, (0.8, 0.99), 1e-4, 0.1, 0.01), nadam(0.05, (0.8, 0.99), 1e-4, 0.1, 0.01)),
+    ("radam", lambda p: RAdam(p, lr=0.05), radam(0.05)),
+    ("radam all", lambda p: RAdam(p, 0.05, (0.8, 0.99), 1e-4, 0.1, True), radam(0.05, (0.8, 0.99), 1e-4, 0.1)),
+    ("rprop", lambda p: Rprop(p, lr=0.05), rprop(0.05)),
+    ("rprop all", lambda p: Rprop(p, 0.05, (0.6, 1.1), (1e-3, 0.2)), rprop(0.05, (0.6, 1.1), (1e-3, 0.2))),
+    ("asgd", lambda p: ASGD(p, lr=0.05), asgd(0.05)),
+    ("asgd all", lambda p: ASGD(p, 0.05, 0.01, 0.6, weight_decay=0.1), asgd(0.05, 0.01, 0.6, 0.1)),
     ("adagrad all", lambda p: Adagrad(p, 0.2, 0.01, 0.1, 0.5), adagrad(0.2, 0.01, 0.1, 0.5)),
 ]
 IDS = [case[0] for case in CASES]
