@@ -7,7 +7,8 @@ Compiled once per element type and level; all sizes, strides and steps are read 
 Two orders of loops serve the two layouts of results (`features_first`, see `rustorch/ops/convolution.py`):
 
 - images: `y[n, g]` is the matrix `w[g]` [features, channels · taps] times the patches [channels · taps, places], which are
-  gathered as one panel of two vectors of places and 384 rows of the sum: it stays in the first cache while all features use it.
+  gathered as one panel of two vectors of places and 384 rows of the sum: it stays near while all features use it. Images with
+  few places share panels, so that these are full.
 - kernels: few places, a long sum over images and the kernel's elements. `y[g]` is [features, images' channels · places], its
   transpose the patches [channels · places, elements] times the kernel's [elements, features], block by block.
 
@@ -31,6 +32,9 @@ from rustorch.ir.graph import Node
 
 _TABLE = 512
 """Bytes of the plan in the workspace."""
+_FEW_PANELS = 4
+"""Images with fewer panels of places share them."""
+_JOINT = 8 << 20
 _PAD = 64
 """Bytes added between gathered rows, so that rows do not fall into one set of the cache."""
 
@@ -92,6 +96,24 @@ def block_channels(batch: Size, taps: Size, places: Size, dtype: str, target: Ta
     return min(fitting, max(batch, 1)) if isinstance(batch, int) else fitting
 
 
+def joint_images(fields: dict[str, Size], dtype: str, target: Target) -> int:
+    """How many images with few places share panels, so that these are full: some panels' worth, all of them where the kernel is
+    larger than the cache and so better read once, and no more than `_JOINT` bytes of the workspace; 1 otherwise."""
+    shape = tiling(dtype, target)
+    batch, channels, features = fields["batch"], fields["channels"], fields["features"]
+    places, taps, size = (_volume([fields[f"{name}{axis}"] for axis in range(AXES)]) for name in ("places", "taps", "size"))
+    if not all(isinstance(n, int) for n in (batch, channels, features, places, taps, size)):
+        return 1
+    assert isinstance(batch, int) and isinstance(channels, int) and isinstance(features, int)
+    assert isinstance(places, int) and isinstance(taps, int) and isinstance(size, int)
+    if places >= _FEW_PANELS * shape.columns or places % shape.columns == 0:
+        return 1
+    large = features * channels * taps * shape.size > 2 * shape.block_bytes
+    wanted = batch if large else -(-2 * _FEW_PANELS * shape.columns // places)
+    fitting = _JOINT // max(1, shape.size * (2 * channels * size + features * places))
+    return max(1, min(batch, wanted, fitting))
+
+
 def _row_bytes(length: int, shape: Tiling) -> int:
     return -(-length * shape.size // 64) * 64 + _PAD
 
@@ -111,8 +133,12 @@ def conv_fields(node: Node, image: Sequence[Size], kernel: Sequence[Size], targe
         block = block_channels(batch, _volume(places), _volume(taps), tensor(node.result).dtype.short, target)
     space = (filled(size, 1), filled(taps, 1), filled(places, 1), filled(attrs["stride"], 1), filled(attrs["dilation"], 1),
              filled(attrs["low"], 0), filled(attrs["spread"], 1))  # fmt: skip
-    numbers = (batch, groups, channels, features, *(n for axes in space for n in axes), *image[:3], *filled(image[3:], 0), *kernel, block)
-    return dict(zip(FIELDS, numbers, strict=True))
+    steps = (*image[:3], *filled(image[3:], 0), *kernel)
+    numbers = (batch, groups, channels, features, *(n for axes in space for n in axes), *steps, block, 1)
+    fields = dict(zip(FIELDS, numbers, strict=True))
+    if not attrs["features_first"]:
+        fields["joint"] = joint_images(fields, tensor(node.result).dtype.short, target)
+    return fields
 
 
 def conv_work(fields: dict[str, Size], features_first: bool, dtype: str, target: Target) -> Work:
@@ -127,8 +153,10 @@ def conv_work(fields: dict[str, Size], features_first: bool, dtype: str, target:
         staged = staged * (((many - 1) * step + (count - 1) * tap_step) // step + 1) * step
     number = _volume(taps)
     if not features_first:
-        channels, panel = fields["channels"], shape.block_k * shape.columns * shape.size
-        return Work(_lines(number * 8), _lines(number * channels * 8), _lines(staged * channels), panel, 0, 0, scratch_bytes(shape))
+        channels, panel, joint = fields["channels"], shape.block_k * shape.columns * shape.size, fields["joint"]
+        sums = _lines(fields["features"] * _volume(places) * joint * shape.size) if joint != 1 else 0
+        images = _lines(staged * channels * joint)
+        return Work(_lines(number * 8), _lines(number * channels * 8), images, panel, 0, sums, scratch_bytes(shape))
     block, features = fields["block"], fields["features"]
     padded = (features + (shape.columns - 1)) // shape.columns * shape.columns
     return Work(
@@ -152,8 +180,11 @@ def conv_text(dtype: str, target: Target) -> str:
     """
     shape = tiling(dtype, target)
     symbol, gemm = conv_symbol(dtype, target), gemm_symbol(dtype, target)
-    parts = (plan_text(shape, symbol), row_text(shape, symbol), stage_text(shape, symbol), offsets_text(shape, symbol),
-             gather_text(shape, symbol), _images_text(shape, symbol, gemm), _kernels_text(shape, symbol, gemm), _entry_text(shape, symbol))
+    parts = (
+        plan_text(shape, symbol), row_text(shape, symbol), stage_text(shape, symbol), offsets_text(shape, symbol),
+        gather_text(shape, symbol), _images_text(shape, symbol, gemm), _joint_text(shape, symbol, gemm),
+        _kernels_text(shape, symbol, gemm), _entry_text(shape, symbol),
+    )  # fmt: skip
     return "\n".join(parts)
 
 
@@ -222,6 +253,80 @@ def _images_text(shape: Tiling, symbol: str, gemm: str) -> str:
     return w.function(f"internal void @{symbol}.images({_ARGUMENTS})", control=True)
 
 
+def _joint_text(shape: Tiling, symbol: str, gemm: str) -> str:
+    """As `images`, for images with few places: those of `joint` images stand side by side in panels and in the sums."""
+    w = ConvolutionWriter(shape)
+    size, panel_row = shape.size, shape.columns * shape.size
+    batch, groups, channels, features, joint = w.read("batch", "groups", "channels", "features", "joint")
+    x_batch, x_group, x_channel, w_group, w_feature, w_tap = (
+        w.mul(w[name], size) for name in ("x_batch", "x_group", "x_channel", "w_group", "w_feature", "w_tap")
+    )
+    places = w.product(w.read(*(f"places{axis}" for axis in range(AXES))))
+    rows, channel, direct = w.planned("rows"), w.planned("step_channel"), w.planned("direct")
+    is_direct = w.compare("ne", direct, 0)
+    offsets, staged, panel, sums, scratch = (w.part(number) for number in (1, 2, 3, 5, 6))
+    total = w.mul(channels, rows)
+    depth = block_depth(w, shape, w.most(total, 1))
+    image_bytes = w.mul(channel, channels)
+    y_row = w.mul(places, size)
+    y_image = w.mul(y_row, features)
+    w.do(f"call void @{symbol}.offsets(ptr %table, ptr %work, i64 {channels})")
+    w.do(f"call void @{symbol}.clear(ptr {panel}, i64 {shape.block_k * panel_row})")
+    w.when(is_direct, lambda: None, lambda: w.do(f"call void @{symbol}.clear(ptr {staged}, i64 {w.mul(image_bytes, joint)})"))
+    w.when(w.compare("eq", total, 0), lambda: w.do(
+        f"call void @{symbol}.clear_all(ptr %y, i64 {w.mul(w.mul(y_image, groups), batch)})"))
+
+    def images(g: str, first: str) -> None:
+        count = w.least(joint, w.sub(batch, first))
+        columns = w.mul(count, places)
+        sums_row = w.mul(columns, size)
+        here = w.at("%x", w.mul(first, x_batch), w.mul(g, x_group))
+
+        def block(k: str, _: Values) -> None:
+            kc = w.least(w.sub(total, k), depth)
+            old = w.pick(w.compare("eq", k, 0), 0, -1, "i32")
+            low, high = w.div(k, rows), w.up(w.add(k, kc), rows)
+            weights = w.at("%w", w.mul(g, w_group), w.mul(k, w_tap))
+
+            def stage(n: str, _: Values) -> None:
+                source = w.at(here, w.mul(n, x_batch), w.mul(low, x_channel))
+                target, many = w.at(staged, w.mul(n, image_bytes), w.mul(low, channel)), w.sub(high, low)
+                w.do(f"call void @{symbol}.stage(ptr %table, ptr %work, ptr {target}, ptr {source}, i64 {x_channel}, i64 {many})")
+
+            w.when(is_direct, lambda: None, lambda: w.loop(0, count, 1, stage) and None)
+
+            def panel_of(j: str, _: Values) -> None:
+                wide = w.least(w.sub(columns, j), shape.columns)
+
+                def part(c: str) -> str:
+                    at = w.add(j, c)
+                    n, start = w.div(at, places), w.rem(at, places)
+                    length = w.least(w.sub(places, start), w.sub(wide, c))
+                    source = w.pick(is_direct, w.at(here, w.mul(n, x_batch)), w.at(staged, w.mul(n, image_bytes)), "ptr")
+                    w.do(f"call void @{symbol}.gather(ptr %work, ptr {w.at(offsets, w.mul(k, 8))}, i64 {kc}, ptr {source}, i64 {start}, "
+                         f"i64 {length}, ptr {w.at(panel, w.mul(c, size))}, i64 {panel_row})")
+                    return w.add(c, length)
+
+                w.advance(0, wide, part)
+                w.do(f"call void @{gemm}.strip(i64 {features}, i64 {wide}, i64 {kc}, ptr {weights}, i64 {w_feature}, i64 {w_tap}, "
+                     f"ptr {panel}, i64 {panel_row}, ptr {w.at(sums, w.mul(j, size))}, i64 {sums_row}, i32 {old}, ptr {scratch})")
+
+            w.loop(0, columns, shape.columns, panel_of)
+
+        w.loop(0, total, depth, block)
+
+        def write(at: Values) -> None:
+            n, o = at
+            source = w.at(sums, w.mul(o, sums_row), w.mul(n, y_row))
+            target = w.at("%y", w.mul(w.add(w.mul(w.add(first, n), groups), g), y_image), w.mul(o, y_row))
+            w.do(f"call void @{symbol}.row(ptr {target}, ptr {source}, i64 {places})")
+
+        w.nest([(0, w.pick(w.compare("sgt", total, 0), count, 0)), (0, features)], write)
+
+    w.loop(0, groups, 1, lambda g, _: w.loop(0, batch, joint, lambda n, __: images(g, n)) and None)
+    return w.function(f"internal void @{symbol}.joint({_ARGUMENTS})", control=True)
+
+
 def _kernels_text(shape: Tiling, symbol: str, gemm: str) -> str:
     """Result [groups, features, batch, places]: blocks of the images' channels, each summed over images and places in turn.
 
@@ -288,9 +393,11 @@ def _kernels_text(shape: Tiling, symbol: str, gemm: str) -> str:
 def _entry_text(shape: Tiling, symbol: str) -> str:
     """The exported convolution, and the clearing of a result whose sums have no terms."""
     w = ConvolutionWriter(shape)
+    few = w.compare("sgt", w["joint"], 1)
     w.do(f"call void @{symbol}.plan(ptr %table, ptr %work, i64 %features_first)")
     w.when(w.compare("eq", "%features_first", 0),
-           lambda: w.do(f"call void @{symbol}.images(ptr %table, ptr %x, ptr %w, ptr %y, ptr %work)"),
+           lambda: w.when(few, lambda: w.do(f"call void @{symbol}.joint(ptr %table, ptr %x, ptr %w, ptr %y, ptr %work)"),
+                          lambda: w.do(f"call void @{symbol}.images(ptr %table, ptr %x, ptr %w, ptr %y, ptr %work)")) and None,
            lambda: w.do(f"call void @{symbol}.kernels(ptr %table, ptr %x, ptr %w, ptr %y, ptr %work)"))
     z = ConvolutionWriter(shape)
     z.loop(0, "%bytes", shape.size, lambda i, _: z.do(f"store {shape.scalar} 0.0, ptr {z.at('%dst', i)}"))
