@@ -15,6 +15,7 @@ from rustorch.codegen.loops import Index, LoopEmitter, identity, lane_type
 from rustorch.codegen.schedule import Schedule
 from rustorch.codegen.walk import Segment, Walk
 from rustorch.ir.builder import Builder
+from rustorch.ir.dims import Size
 from rustorch.ir.dtypes import f32, f64
 from rustorch.ir.graph import Attribute, Node, Value
 from rustorch.ir.op import REGISTRY, Monoid
@@ -37,6 +38,10 @@ class Frame:
     values: dict[Value, Value] = field(default_factory=dict)
     staged: Index = 0
     """Where the copy's elements lie in the piece that is staged."""
+    is_moved: bool = False
+    """Whether this is where a pad reads: outside of memory where the mask does not hold."""
+    moved: dict[tuple[tuple[Size, Size], ...], Frame] = field(default_factory=dict)
+    """Frames that pads read at, by what is added before, and the size, of each axis."""
 
     @property
     def masks(self) -> tuple[Value, ...]:
@@ -73,7 +78,7 @@ class Part:
 
     def joined(self, b: Builder, x: Value, y: Value) -> Value:
         """Two partial results as one."""
-        return b.emit(REGISTRY[_monoid(self.node).combine], (x, y))[0]
+        return joined(b, self.node, x, y)
 
 
 class Accumulators:
@@ -216,6 +221,13 @@ class Accumulators:
         back = -count // self.lanes if isinstance(count, int) else 0
         return _flat(_rotated(next(ended), back) if p.stage is not None else group for p, group in zip(self.parts, groups, strict=True))
 
+    def of_stage(self, b: Builder, node: Node, stage: Value, schedule: Schedule, count: Index) -> Value:
+        """One block of `count` elements that lie in `stage`, as a number."""
+        self.most = schedule.accumulators(element(node.result.type))
+        self.parts = [Part(node, self.most, 1, True, stage)]
+        (total,) = self._folded(b, self.parts[0], self._staged(b, count, self._fresh(b, self.parts[0])))
+        return total
+
     def _join(self, b: Builder, part: Part, own: list[Value], copy: int, x: Value, mask: Value | None) -> None:
         """Add `x` to the accumulator of a copy; masked lanes count as the identity."""
         if mask is not None:
@@ -259,6 +271,19 @@ class Accumulators:
     def _grouped(self, values: list[Value], lengths: Sequence[int]) -> list[list[Value]]:
         waiting = iter(values)
         return [[next(waiting) for _ in range(length)] for length in lengths]
+
+
+def joined(b: Builder, node: Node, x: Value, y: Value) -> Value:
+    """Two partial results of a reduction as one."""
+    return b.emit(REGISTRY[_monoid(node).combine], (x, y))[0]
+
+
+def staged_sum(
+    emitter: LoopEmitter, schedule: Schedule, walk: Walk, node: Node, stage: Value, b: Builder, count: Index
+) -> Value:
+    """One block of `count` elements that lie in `stage`, as a number."""
+    accumulators = Accumulators(emitter, schedule, walk, [], [Frame({}, 1)], True, lambda c, v, f: v)
+    return accumulators.of_stage(b, node, stage, schedule, count)
 
 
 def _flat(groups: Iterable[list[Value]]) -> list[Value]:

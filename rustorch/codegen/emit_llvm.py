@@ -285,21 +285,22 @@ class FunctionEmitter:
             return self.name(mask)
         return self.call(f"llvm.vector.reduce.or.{suffix(mask.type)}", "i1", (llvm_type(mask.type), self.name(mask)))
 
-    def _address(self, buffer: Value, index: str, offset: int) -> str:
+    def _address(self, buffer: Value, index: str, offset: int, inbounds: str = " inbounds") -> str:
+        """Where an element lies. What a mask guards may lie outside: then `inbounds` is empty."""
         dtype = element(buffer.type)
         memory = llvm_type(dtype, in_memory=True)
         base = self.name(buffer)
         if index.lstrip("-").isdigit():
             where = int(index) + offset
-            return base if where == 0 else self.emit(f"getelementptr inbounds {memory}, ptr {base}, i64 {where}")
-        pointer = self.emit(f"getelementptr inbounds {memory}, ptr {base}, i64 {index}")
-        return pointer if offset == 0 else self.emit(f"getelementptr inbounds {memory}, ptr {pointer}, i64 {offset}")
+            return base if where == 0 else self.emit(f"getelementptr{inbounds} {memory}, ptr {base}, i64 {where}")
+        pointer = self.emit(f"getelementptr{inbounds} {memory}, ptr {base}, i64 {index}")
+        return pointer if offset == 0 else self.emit(f"getelementptr{inbounds} {memory}, ptr {pointer}, i64 {offset}")
 
     def _load(self, node: Node) -> str:
         buffer, index, *mask = node.operands
         type_ = node.result.type
         dtype, memory = element(type_), llvm_type(type_, in_memory=True)
-        pointer = self._address(buffer, self.name(index), node.attrs["offset"])
+        pointer = self._address(buffer, self.name(index), node.attrs["offset"], "" if mask else " inbounds")
         if mask:
             self._declare_masked("load", type_)
             loaded = self.emit(

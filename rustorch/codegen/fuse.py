@@ -15,7 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from rustorch.codegen.callout import is_callout
 from rustorch.codegen.contraction import grouped_strides, kernel_strides, operand_axes
+from rustorch.codegen.schedule import ROW_BLOCK
 from rustorch.codegen.views import View, follows, is_virtual, real_axes, tensor, view
 from rustorch.ir.analysis import live_nodes, producers
 from rustorch.ir.dims import Size
@@ -25,6 +27,10 @@ from rustorch.ir.types import contiguous_strides
 
 MAX_NODES = 160
 """Nodes of one kernel: beyond, registers and compile time suffer."""
+DEAR, MOST_AGAIN = 8, 24
+"""A pad computes what it reads again where that is nodes cheaper than the one, and no more than the other."""
+MOST_LANES = 64
+"""The most lanes of a sum on any level."""
 CANDIDATES = 4
 """Kernels of the same space that horizontal fusion looks at."""
 
@@ -66,6 +72,10 @@ class Step:
     """Reductions whose blocks are added up by another step, and the memory (blocks, then the kept axes) where they wait (`split.py`)."""
     combines: dict[Node, Value] = field(default_factory=dict)
     """Reductions whose blocks this step adds up."""
+    inlined: dict[Value, Node] = field(default_factory=dict)
+    """Cheap values that a pad reads elsewhere than the loops stand, and that are therefore computed there again."""
+    sides: dict[Node, None] = field(default_factory=dict)
+    """Reductions over other axes, whose elements pass by row after row: sums of columns, sums of everything. No member reads them."""
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -127,6 +137,7 @@ class _Fuser:
         self.plan = Plan(graph, [], {}, producers(graph), {})
         self.home: dict[Value, Step] = {}
         self.by_space: dict[tuple[Size, ...], list[Step]] = {}
+        self.place = {node: number for number, node in enumerate(self.nodes)}
         self.count = 0
         self.needed = 0
         """Bit set of the steps that some other step needs."""
@@ -140,13 +151,14 @@ class _Fuser:
                 continue
             if is_virtual(node) and node.result not in self.plan.memory:
                 continue
-            if node.op.name in _OWN_STEP and not (node.op.name == "reshape" and is_virtual(node)):
+            if _has_own_step(node):
                 self._own_step(node)
             elif is_virtual(node):
                 self._copy(node)
             else:
                 self._join(node)
         self._merge()
+        self._drop_unread()
         self._write_outputs()
         self._write_crossing()
         self.plan.steps = _ordered(self.plan.steps)
@@ -157,7 +169,7 @@ class _Fuser:
     def _mark_memory(self) -> None:
         """Operands and results of steps that work on memory, seen through views."""
         for node in self.nodes:
-            if node.op.name in _OWN_STEP and not (node.op.name == "reshape" and is_virtual(node)):
+            if _has_own_step(node):
                 self.plan.memory.update(dict.fromkeys(node.results))
         known = -1
         while known < len(self.plan.memory):  # a value that gets memory ends the views through it, so look again
@@ -173,16 +185,16 @@ class _Fuser:
         elif _OWN_STEP.get(name) == "scan":
             for operand in node.operands:
                 self._require(operand, True)
-        elif name == "sort":
-            (operand,) = node.operands
-            self._require(operand, self.plan.view(operand).is_contiguous(tensor(operand).shape))
+        elif name == "sort" or is_callout(node):
+            for operand in node.operands:
+                self._require(operand, self.plan.view(operand).is_contiguous(tensor(operand).shape))
         elif name == "conv_general":
             self._require(node.operands[0], True)
             self._require(node.operands[1], kernel_strides(self.plan.view(node.operands[1]), node) is not None)
         elif name == "barrier" or (name == "reshape" and not is_virtual(node)):
             operand = node.operands[0]
             self._require(operand, self.plan.view(operand).is_contiguous(tensor(operand).shape))
-        elif name == "gather":
+        elif name == "gather" or (name == "pad" and not _has_own_step(node) and not self._inlined(node)):
             self._require(node.operands[0], True)
         elif name in ("scatter_add", "scatter"):
             for operand in node.operands:
@@ -208,7 +220,7 @@ class _Fuser:
         return step
 
     def _own_step(self, node: Node) -> None:
-        step = self._step(_OWN_STEP[node.op.name])
+        step = self._step("callout" if is_callout(node) else _OWN_STEP[node.op.name])
         step.nodes.append(node)
         self.home.update(dict.fromkeys(node.results, step))
         if step.kind == "alias":
@@ -256,15 +268,45 @@ class _Fuser:
         else:
             step = self._step("kernel", space, reason="; ".join(reasons[:2]))
             self.by_space.setdefault(space, []).append(step)
-        if node.op.has(Trait.REDUCTION) and not step.reduced:
-            step.reduced = _reduced_axes(node)
+        if node.op.has(Trait.REDUCTION):
+            self._reduce(step, node)
         step.nodes.append(node)
+        if node.op.name == "pad":
+            step.inlined.update(self._inlined(node))
         self.home[node.result] = step
-        self._depend(step, node.operands)
+        self._depend(step, self._read_by(node))
+
+    def _read_by(self, node: Node) -> list[Value]:
+        """What a node reads, seen through what it computes again."""
+        again = self._inlined(node) if node.op.name == "pad" else {}
+        return [v for user in (node, *again.values()) for v in user.operands if v not in again]
+
+    def _inlined(self, node: Node) -> dict[Value, Node]:
+        """The cheap elementwise nodes behind a pad's operand; none where it is in memory, costly, or moved in a way of its own."""
+        again: dict[Value, Node] = {}
+        waiting = [node.operands[0]]
+        while waiting:
+            value = waiting.pop()
+            seen = self.plan.view(value)
+            made = self.plan.producers.get(seen.base)
+            if seen.base in again or made is None or self.plan.in_memory(seen.base) or not made.operands:
+                continue
+            cheap = made.op.cost < DEAR and not made.op.has(Trait.REDUCTION) and made.op.name != "gather" and not _has_own_step(made)
+            shape = tensor(seen.base).shape
+            if not cheap or value is not seen.base or is_virtual(made) or made.op.name == "pad" or squeeze(shape) != shape:
+                if value is node.operands[0] or seen.base in again:
+                    return {}
+                continue
+            again[value] = made
+            waiting += made.operands
+            if len(again) > MOST_AGAIN:
+                return {}
+        bases = [self.plan.view(v).base for user in again.values() for v in user.operands if v not in again]
+        return {} if any(base in again for base in bases) else dict(sorted(again.items(), key=lambda item: self.place[item[1]]))
 
     def _candidates(self, node: Node, space: tuple[Size, ...]) -> Iterable[Step]:
         found: dict[Step, None] = {}
-        bases = {self.plan.view(operand).base for operand in node.operands}
+        bases = {self.plan.view(operand).base for operand in self._read_by(node)}
         for base in bases:
             step = self.home.get(base)
             if step is not None and step.kind == "kernel":
@@ -283,16 +325,16 @@ class _Fuser:
         if node.op.has(Trait.REDUCTION):
             if step.shape != space:
                 return "another iteration space"
-            if step.reduced and step.reduced != _reduced_axes(node):
+            if step.reduced and step.reduced != _reduced_axes(node) and not (self._passes_by(step, node) or self._turned(step, node)):
                 return "a reduction over other axes"
             level = "full"
         elif step.shape == space:
             level = "full"
-        elif step.reduced and kept_space == space:
+        elif step.reduced and kept_space == space and node.op.name != "pad":
             level = "kept"
         else:
             return "another iteration space"
-        for operand in node.operands:
+        for operand in self._read_by(node):
             seen = self.plan.view(operand)
             home = self.home.get(seen.base)
             if home is step:
@@ -302,11 +344,47 @@ class _Fuser:
                 return "would make a cycle"
         return ""
 
+    def _reduce(self, step: Step, node: Node) -> None:
+        """Make a reduction one of a kernel that can take it."""
+        axes = _reduced_axes(node)
+        if step.reduced and step.reduced != axes:
+            if self._passes_by(step, node):
+                step.sides[node] = None
+                return
+            step.sides = dict.fromkeys(n for n in step.nodes if n.op.has(Trait.REDUCTION))
+            axes = frozenset((len(step.shape) - 1,))
+            if axes != _reduced_axes(node):
+                step.sides[node] = None
+        step.reduced = axes
+
+    def _passes_by(self, step: Step, node: Node) -> bool:
+        """Whether a reduction can be a side of a kernel of rows."""
+        last = len(step.shape) - 1
+        if last < 1 or step.reduced != {last}:
+            return False
+        axes, row = _reduced_axes(node), step.shape[-1]
+        if axes == frozenset(range(last)):
+            return True
+        # The sum of everything has blocks that begin where rows do, and rows that begin at the first lane, on every level.
+        return axes == frozenset(range(last + 1)) and isinstance(row, int) and row % MOST_LANES == 0 and ROW_BLOCK % row == 0
+
+    def _turned(self, step: Step, node: Node) -> bool:
+        """Whether a kernel that only adds up columns, or everything, can be one of rows, with those sums as sides."""
+        last = len(step.shape) - 1
+        rows = Step(-1, "kernel", step.shape, frozenset((last,)))
+        if last < 1 or not (_reduced_axes(node) == {last} or self._passes_by(rows, node)):
+            return False
+        sums = [n for n in step.nodes if n.op.has(Trait.REDUCTION)]
+        made = {n.result for n in sums}
+        read = {self.plan.view(v).base for n in step.nodes for v in n.operands}
+        kept = any(is_kept(step, n.result) for n in step.nodes if n not in sums)
+        return not kept and made.isdisjoint(read) and all(self._passes_by(rows, n) for n in sums)
+
     def _linked(self, step: Step, seen: View, operand: Value, level: str) -> bool:
         """Whether a member can be read at the loop's own index."""
         made = self.plan.producers[seen.base]
-        if made.operands and is_virtual(made):
-            return False  # a copy: it is read from memory, once it is all there
+        if (made.operands and is_virtual(made)) or made in step.sides:
+            return False  # a copy, or a sum that ends with the kernel: it is read from memory, once it is all there
         base_shape, reader = tensor(seen.base).shape, real_axes(tensor(operand).shape)
         if is_kept(step, seen.base):
             axes = reader if level == "kept" else tuple(reader[k] for k in step.kept)
@@ -329,11 +407,11 @@ class _Fuser:
                     break
 
     def _can_merge(self, first: Step, second: Step) -> bool:
-        if first.kind != "kernel" or first.stores or first.shape != second.shape:
+        if first.kind != "kernel" or first.stores or first.shape != second.shape or first.inlined or second.inlined:
             return False
         if len(first.nodes) + len(second.nodes) > MAX_NODES or (first.reduced and second.reduced and first.reduced != second.reduced):
             return False
-        merged = Step(-1, "kernel", first.shape, first.reduced | second.reduced)
+        merged = Step(-1, "kernel", first.shape, first.reduced | second.reduced, sides={**first.sides, **second.sides})
         for part, other in ((first, second), (second, first)):
             unchanged = part.reduced == merged.reduced  # what its nodes read of each other they still can
             if unchanged and not part.needs >> other.index & 1:
@@ -358,6 +436,7 @@ class _Fuser:
     def _merge_into(self, first: Step, second: Step, place: dict[Node, int]) -> None:
         first.nodes = sorted((*first.nodes, *second.nodes), key=place.__getitem__)
         first.reduced |= second.reduced
+        first.sides.update(second.sides)
         first.bases |= second.bases
         for node in second.nodes:
             self.home.update(dict.fromkeys(node.results, first))
@@ -368,6 +447,22 @@ class _Fuser:
                 step.needs = (step.needs | 1 << first.index | first.needs) & ~(1 << second.index)
         self.plan.steps.remove(second)
         self.by_space[second.shape].remove(second)
+
+    def _drop_unread(self) -> None:
+        """Drop the nodes that only pads read, which compute them again."""
+        if not any(step.inlined for step in self.plan.steps):
+            return
+        read = {self.plan.view(output).base for output in self.graph.outputs} | set(self.graph.outputs) | set(self.plan.memory)
+        unread: set[Node] = set()
+        for node in reversed(self.nodes):
+            if read.isdisjoint(node.results):
+                unread.add(node)
+            else:
+                read.update(self.plan.view(v).base for v in self._read_by(node))
+        for step in self.plan.steps:
+            if step.kind == "kernel":
+                step.nodes = [node for node in step.nodes if node not in unread]
+        self.plan.steps = [step for step in self.plan.steps if step.kind != "kernel" or step.nodes or step.stores]
 
     # --- dependences --------------------------------------------------------------------------------------------------
 
@@ -396,7 +491,8 @@ class _Fuser:
     def _write_crossing(self) -> None:
         """Members that another step reads go to memory."""
         for step in self.plan.steps:
-            reads = [v for node in step.nodes for v in node.operands] + [s.value for s in step.stores]
+            again = step.inlined
+            reads = [v for node in (*step.nodes, *again.values()) for v in node.operands if v not in again] + [s.value for s in step.stores]
             for operand in reads:
                 seen = self.plan.view(operand)
                 home = self.home.get(seen.base)
@@ -426,12 +522,25 @@ class _Fuser:
 
 def is_kept(step: Step, value: Value) -> bool:
     """Whether a member of a kernel has the kept axes only."""
-    return bool(step.reduced) and len(squeeze(tensor(value).shape)) < len(step.shape)
+    if not step.reduced or len(squeeze(tensor(value).shape)) >= len(step.shape):
+        return False
+    return not any(value in node.results for node in step.sides)
 
 
 def _reads_anywhere(node: Node, operand: Value) -> bool:
     """Whether a node reads elements of an operand that only run time knows: all of it must be in memory before."""
-    return node.op.name == "gather" and operand is node.operands[0]
+    return node.op.name == "pad" or (node.op.name == "gather" and operand is node.operands[0])
+
+
+def _has_own_step(node: Node) -> bool:
+    """Whether a node is a step by itself. A reshape may be a view; a pad is part of a kernel where no axis of its operand has size 1."""
+    if node.op.name == "pad":
+        low: Any = node.attrs["low"]
+        high: Any = node.attrs["high"]
+        shape = tensor(node.operands[0]).shape
+        negative = any(isinstance(size, int) and size < 0 for size in (*low, *high))
+        return negative or not shape or any(isinstance(size, int) and size < 2 for size in shape)
+    return is_callout(node) or node.op.name in _OWN_STEP and not (node.op.name == "reshape" and is_virtual(node))
 
 
 def _reduced_axes(node: Node) -> frozenset[int]:

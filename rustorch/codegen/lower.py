@@ -10,15 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
-from rustorch.codegen.accumulate import Accumulators, Frame, has_order
+from rustorch.codegen.accumulate import Accumulators, Frame, has_order, joined, staged_sum
 from rustorch.codegen.fuse import Plan, Step, Store, is_kept
 from rustorch.codegen.loops import Index, LoopEmitter, Lowered, Share, identity, lane_type
 from rustorch.codegen.schedule import COLUMN_BLOCK, ROW_BLOCK, TASK_CYCLES, schedule
 from rustorch.codegen.space import Access, Iota, Space, Static
 from rustorch.codegen.split import levels, reductions
 from rustorch.codegen.target import Target
-from rustorch.codegen.views import tensor
+from rustorch.codegen.views import real_axes, tensor
 from rustorch.codegen.walk import Segment, Walk
 from rustorch.ir.builder import Builder
 from rustorch.ir.dims import Size, product
@@ -41,15 +42,19 @@ class KernelLowering(LoopEmitter):
         self.members = {v: node for node in step.nodes for v in node.results if v not in self.space.copies}
         self.reductions = reductions(step)
         self.level = levels(plan, step)
-        self.loops = max([self.level[n.operands[0]] for n in self.reductions] + [self._store_level(s) for s in step.stores], default=0) + 1
+        summed = [*self.reductions, *step.sides]
+        self.loops = max([self.level[n.operands[0]] for n in summed] + [self._store_level(s) for s in step.stores], default=0) + 1
         dtypes = [element(v.type) for v in self.members] + [tensor(s.value).dtype for s in step.stores]
         dtypes += [element(v.type) for n in step.nodes for v in n.operands]
-        cost = sum(n.op.cost for n in step.nodes if n not in step.combines)
+        cost = sum(n.op.cost for n in (*step.nodes, *step.inlined.values()) if n not in step.combines)
         accumulates = bool(self.reductions) and len(self.space.shape) - 1 in self.space.reduced
         self.schedule = schedule(self.space.shape, dtypes, cost, accumulates, target)
         self.vector = self.schedule.vector_axis
         self._unroll_nests()
         self.spilled: dict[Value, Value] = {}
+        self.stages: dict[Node, Value] = {}
+        """Scratch for the values of sums of everything beside rows."""
+        self.block_of_rows: Index = 0
 
     def _unroll_nests(self) -> None:
         """Runs of unknown length inside another reduced loop must end with the accumulators as they began: no rotation."""
@@ -76,6 +81,8 @@ class KernelLowering(LoopEmitter):
             return self.lowered(self.schedule)
         outer = [k for k in range(len(shape)) if k not in self.space.reduced and k != self.vector]
         share, shared = self._share(outer)
+        if self.step.sides:
+            return self._rows_with_sides(outer, share)
         if self.step.partials:
             first, limit = self.shared() if share is not None else (0, self.size(self._block_count()))
             self.loop(self.b, first, limit, 1, (), lambda b, number, _: self._outer(b, outer, {}, number))
@@ -101,6 +108,8 @@ class KernelLowering(LoopEmitter):
         cycles = elements * per_vector // lanes if isinstance(elements, int) else elements * max(1, per_vector // lanes)
         if self.step.combines or (isinstance(cycles, int) and cycles < 2 * TASK_CYCLES):
             return None, -1
+        if self.step.sides:
+            return Share(self._row_blocks(), cycles), -1
         if self.step.partials:
             return Share(self._block_count(), cycles), -1
         units: dict[int, Size] = {k: shape[k] for k in outer}
@@ -119,6 +128,93 @@ class KernelLowering(LoopEmitter):
         """The number of blocks of a step that makes partial results."""
         memory = next(iter((self.step.partials or self.step.combines).values()))
         return tensor(memory).shape[0]
+
+    # --- rows with sides ----------------------------------------------------------------------------------------------------
+
+    def _row_blocks(self) -> Size:
+        """The number of blocks of rows."""
+        rows = product(tuple(self.space.shape[k] for k in range(len(self.space.shape)) if k not in self.space.reduced))
+        return (rows + (COLUMN_BLOCK - 1)) // COLUMN_BLOCK
+
+    def _rows_with_sides(self, outer: list[int], share: Share | None) -> Lowered:
+        """Rows in blocks of `COLUMN_BLOCK`. A block adds its columns up in their partial results.
+
+        Sums of everything have blocks of few rows, whose values are staged and added up when the last of these rows is done.
+        """
+        first, limit = self.shared() if share is not None else (0, self.size(self._row_blocks()))
+        walk = Walk(self, self.space.shape, frozenset(outer), COLUMN_BLOCK)
+        together = self._together()
+        for node in self._everything():
+            self.stages[node] = self.scratch_buffer(BufferType(element(node.result.type), (ROW_BLOCK,)))
+
+        def block(b: Builder, number: Index, _: list[Value]) -> Sequence[Value]:
+            self._clear_columns(b, number)
+            start = self.mul(b, number, COLUMN_BLOCK)
+            end = self.least(b, self.add(b, start, COLUMN_BLOCK), self.size(walk.length))
+            self.loop(b, start, end, together, (), lambda c, at, _: group(c, number, at, self.least(c, self.add(c, at, together), end)))
+            return ()
+
+        def group(b: Builder, number: Index, start: Index, end: Index) -> Sequence[Value]:
+            def row(c: Builder, r: Index, _: list[Value]) -> Sequence[Value]:
+                self.block_of_rows = number
+                staged = self.mul(c, self.sub(c, r, start), self.size(self.space.shape[-1]))
+                self._row(c, [Frame(walk.place(c, r, outer), 1, staged=staged)], None)
+                return ()
+
+            self.loop(b, start, end, 1, (), row)
+            for node, stage in self.stages.items():
+                self._add_stage(b, node, stage, self.quotient(b, start, together), self.sub(b, end, start))
+            return ()
+
+        self.loop(self.b, first, limit, 1, (), block)
+        return self.lowered(self.schedule, share)
+
+    def _everything(self) -> list[Node]:
+        """The sides that are sums of everything."""
+        return [n for n in self.step.sides if not real_axes(tensor(n.result).shape)]
+
+    def _together(self) -> int:
+        """Rows in a block of a sum of everything."""
+        row = self.space.shape[-1]
+        return ROW_BLOCK // row if self._everything() and isinstance(row, int) else 1
+
+    def _clear_columns(self, b: Builder, block: Index) -> None:
+        """Begin the partial results of a block of columns with the identity."""
+        assert self.vector is not None
+        for node in self.step.sides:
+            if node in self.stages:
+                continue
+
+            def turn(c: Builder, i: Index, masks: list[Value | None], values: list[Value], node: Node = node) -> Sequence[Value]:
+                for copy, mask in enumerate(masks):
+                    frame = Frame({len(self.space.shape) - 1: i}, self.schedule.lanes, copy * self.schedule.lanes, mask)
+                    self._store_partial(c, node, block, frame, identity(c, node, frame.lanes))
+                return ()
+
+            self.vectors(b, 0, self.size(self.space.shape[-1]), self.schedule.lanes, self.schedule.unroll, (), turn)
+
+    def _pass_by(self, b: Builder, node: Node, row: Frame, frame: Frame) -> None:
+        """Add a copy of the body to its columns, or stage it."""
+        with b.at(node.location):
+            x = self.read(b, node.operands[0], frame)
+            if node in self.stages:
+                index = self.as_value(b, self.add(b, row.staged, frame.index[len(self.space.shape) - 1]))
+                b.emit(REGISTRY["store"], (self.stages[node], index, x, *frame.masks), {"offset": frame.offset})
+                return
+            place, offset = self._partial_place(b, node, self.block_of_rows, frame)
+            operands = (self.buffer(self.space.partials[node].base), place, *frame.masks)
+            before = b.emit(REGISTRY["reload"], operands, {"type": lane_type(element(x.type), frame.lanes), "offset": offset})[0]
+            self._store_partial(b, node, self.block_of_rows, frame, joined(b, node, before, x))
+
+    def _add_stage(self, b: Builder, node: Node, stage: Value, block: Index, rows: Index) -> None:
+        """Add up the rows that are staged, as the block that they are."""
+        walk = Walk(self, (ROW_BLOCK,), frozenset((0,)), ROW_BLOCK)
+        total = staged_sum(self, self.schedule, walk, node, stage, b, self.mul(b, rows, self.size(self.space.shape[-1])))
+        self._store_partial(b, node, block, Frame({}, 1), total)
+
+    def _store_partial(self, b: Builder, node: Node, block: Index, frame: Frame, value: Value) -> None:
+        place, offset = self._partial_place(b, node, block, frame)
+        b.emit(REGISTRY["store"], (self.buffer(self.space.partials[node].base), place, value, *frame.masks), {"offset": offset})
 
     def _empty(self) -> None:
         """Over an empty space only reductions that are not empty themselves have a value: their identity."""
@@ -169,8 +265,12 @@ class KernelLowering(LoopEmitter):
             if not self.space.reduced:
                 for frame in rows:
                     self._write(b, stores, frame)
-            elif own or stores:
+            elif own or stores or self._sides(loop):
                 self._level(b, loop, rows, own, stores, block)
+
+    def _sides(self, loop: int) -> list[Node]:
+        """The sides whose values are there on a level."""
+        return [n for n in self.step.sides if self.level[n.operands[0]] == loop]
 
     def _level(self, b: Builder, loop: int, rows: list[Frame], own: list[Node], stores: list[Store], block: Index | None) -> None:
         """One pass over the reduced axes: fills the rows with the results of `own`, writes `stores`; with `block`, of that block."""
@@ -178,7 +278,8 @@ class KernelLowering(LoopEmitter):
         walk = self._walk(own)
         accumulators = Accumulators(self, self.schedule, walk, own, rows, across, self.read, in_blocks=block is not None)
         inner = walk.axes[-1]
-        wanted = [n.operands[0] for n in own] + [s.value for s in stores]
+        sides = self._sides(loop)
+        wanted = [n.operands[0] for n in (*own, *sides)] + [s.value for s in stores]
         order = self._needed(wanted)
         self._prepare(b, [*wanted, *(v for node in order for v in node.operands)], rows)
         spills = self._spills(loop, order) if across else []
@@ -189,6 +290,8 @@ class KernelLowering(LoopEmitter):
                 self._write(c, stores, frame)
                 for value in spills:
                     self._spill(c, value, frame)
+                for node in sides:
+                    self._pass_by(c, node, rows[0], frame)
                 carried = accumulators.add(c, carried, copy, frame)
             return accumulators.turned(carried, len(frames))
 
@@ -207,9 +310,7 @@ class KernelLowering(LoopEmitter):
             return
         for node, results in accumulators.one_block(b, block, segment):
             for row, value in zip(rows, results, strict=True):
-                place, offset = self._partial_place(b, node, block, row)
-                buffer = self.buffer(self.space.partials[node].base)
-                b.emit(REGISTRY["store"], (buffer, place, value, *row.masks), {"offset": offset})
+                self._store_partial(b, node, block, row, value)
 
     def _walk(self, own: list[Node]) -> Walk:
         across = self.vector in self.space.reduced
@@ -234,7 +335,8 @@ class KernelLowering(LoopEmitter):
     def _partial_place(self, b: Builder, node: Node, block: Index, row: Frame) -> tuple[Value, int]:
         """Where a row's partial result of a block lies."""
         place, offset, _ = self._linear(b, self.space.partials[node], row)
-        return self.as_value(b, self.add(b, self.mul(b, block, self.size(self.space.block_stride)), place)), offset
+        apart = product(tensor(self.space.partials[node].base).shape[1:])
+        return self.as_value(b, self.add(b, self.mul(b, block, self.size(apart)), place)), offset
 
     def _below(self, row: Frame, index: dict[int, Index]) -> Frame:
         """A frame of the reduced loops under a row whose lanes run along a kept axis."""
@@ -281,7 +383,7 @@ class KernelLowering(LoopEmitter):
 
     def _spills(self, loop: int, order: list[Node]) -> list[Value]:
         """Heavy values of this level that a later level needs again: they go to a row of scratch."""
-        later = [node.operands[0] for node in self.reductions if self.level[node.operands[0]] > loop]
+        later = [node.operands[0] for node in (*self.reductions, *self.step.sides) if self.level[node.operands[0]] > loop]
         later += [s.value for s in self.step.stores if not self._is_kept(s.value) and self._store_level(s) > loop]
         again = {node.results[0] for node in self._needed(later)}
         return [n.results[0] for n in order if n.op.cost >= HEAVY and n.results[0] in again]
@@ -308,6 +410,8 @@ class KernelLowering(LoopEmitter):
             with b.at(node.location):
                 if node.op.name == "gather":
                     results: tuple[Value, ...] = (self._gather(b, node, frame),)
+                elif node.op.name == "pad":
+                    results = (self._pad(b, node, frame),)
                 else:
                     operands = [self.read(b, v, frame) for v in node.operands]
                     results = b.emit(node.op, operands, node.attrs)
@@ -328,7 +432,8 @@ class KernelLowering(LoopEmitter):
             if self._is_kept(source):
                 return self._kept_value(b, source, frame)
             if source not in frame.values:
-                self._evaluate(b, self._needed([source]), frame)
+                again = self.step.inlined.get(source)
+                self._evaluate(b, [again] if again is not None else self._needed([source]), frame)
             return frame.values[source]
         if isinstance(source, Static):
             return b.const(source.value, lane_type(source.dtype, frame.lanes))
@@ -381,6 +486,9 @@ class KernelLowering(LoopEmitter):
         place, offset, stride = self._linear(b, access, frame)
         index = self.as_value(b, place)
         buffer = self.buffer(access.base)
+        if frame.is_moved and frame.mask is not None and (frame.lanes == 1 or stride == 0):  # it may stand outside
+            where = self._widen(b, self.as_value(b, self.add(b, place, offset)), frame.lanes)
+            return b.emit(REGISTRY["load_indexed"], (buffer, where, frame.mask))[0]
         if frame.lanes == 1 or stride == 0:
             scalar = b.emit(REGISTRY["load"], (buffer, index), {"type": buffer.type.dtype, "offset": offset})[0]  # type: ignore[union-attr]
             return self._widen(b, scalar, frame.lanes)
@@ -425,6 +533,35 @@ class KernelLowering(LoopEmitter):
         if stride != 0 or first != 0:
             where = b.add(self._lanes(b, first, stride, frame.lanes), where)
         return b.emit(REGISTRY["load_indexed"], (self.buffer(access.base), where, inside))[0]
+
+    def _pad(self, b: Builder, node: Node, frame: Frame) -> Value:
+        """The operand where the frame stands inside it, else the filling. What is outside is not read."""
+        (operand,), dtype = node.operands, tensor(node.result).dtype
+        low: Any = node.attrs["low"]
+        key = tuple(zip(low, tensor(operand).shape, strict=True))
+        if key not in frame.moved:
+            frame.moved[key] = self._moved(b, frame, key, tensor(node.result).shape)
+        inside = frame.moved[key]
+        value = self._widen(b, self.read(b, operand, inside), frame.lanes)
+        return b.select(inside.mask, value, b.const(node.attrs["value"], lane_type(dtype, frame.lanes)))  # type: ignore[no-any-return]
+
+    def _moved(self, b: Builder, frame: Frame, key: tuple[tuple[Size, Size], ...], shape: tuple[Size, ...]) -> Frame:
+        """A frame that stands where the operand of a pad lies, with its mask."""
+        mask, index = frame.mask, dict(frame.index)
+        for axis, (low, size) in enumerate(key):
+            at = index[axis] = self.sub(b, frame.index[axis], self.size(low))
+            if shape[axis] == size:
+                continue
+            if axis == self.vector and frame.lanes > 1:
+                first = self.add(b, at, frame.offset)
+                below = b.mask_below(self.as_value(b, self.sub(b, self.size(size), first)), lanes=frame.lanes)
+                before = b.mask_below(self.as_value(b, self.sub(b, 0, first)), lanes=frame.lanes)
+                inside = below if low == 0 else b.and_(below, b.not_(before))
+            else:
+                place = self.as_value(b, self.add(b, at, frame.offset if axis == self.vector else 0))
+                inside = self._widen(b, b.and_(b.ge(place, 0), b.lt(place, self.as_value(b, self.size(size)))), frame.lanes)
+            mask = inside if mask is None else b.and_(mask, inside)
+        return Frame(index, frame.lanes, frame.offset, mask, is_moved=True)
 
     def _write(self, b: Builder, stores: Sequence[Store], frame: Frame) -> None:
         for item in stores:

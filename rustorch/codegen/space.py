@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rustorch.codegen.fuse import Plan, Step, Store, is_kept
 from rustorch.codegen.views import AxisRead, is_virtual, real_axes, tensor
-from rustorch.ir.dims import Size, product
+from rustorch.ir.dims import Size
 from rustorch.ir.graph import Node, Value
 from rustorch.ir.types import DType, TensorType, contiguous_strides
 
@@ -49,20 +49,19 @@ class Space:
         self.plan, self.step = plan, step
         self.shape, self.reduced = step.shape, step.reduced
         self.copies = {node.result for node in step.nodes if is_virtual(node) or not node.operands}
-        self.members = {v for node in step.nodes for v in node.results} - self.copies
+        self.members = {v for node in step.nodes for v in node.results} - self.copies | set(step.inlined)
         self.stores: dict[Store, Access] = {}
         self.gathers: dict[Node, tuple[Access, Size, Size]] = {}
         self.partials: dict[Node, Access] = {}
-        """Block 0 of each reduction that is made or combined in blocks; the blocks lie `block_stride` apart."""
-        kept = tuple(step.shape[k] for k in step.kept)
-        self.block_stride = product(kept)
+        """Block 0 of each reduction that is made or combined in blocks; the blocks lie one behind the other."""
         self._sources: dict[tuple[Value, bool], Source] = {}
         for node, memory in {**step.partials, **step.combines}.items():
+            kept = self._side_axes(node) if node in step.sides else step.kept
             placed: list[Size] = [0] * len(step.shape)
-            for axis, stride in zip(step.kept, contiguous_strides(kept), strict=True):
+            for axis, stride in zip(kept, contiguous_strides(tensor(memory).shape[1:]), strict=True):
                 placed[axis] = stride
             self.partials[node] = Access(memory, 0, tuple(placed))
-        for node in step.nodes:
+        for node in (*step.inlined.values(), *step.nodes):
             if node in step.combines:
                 continue
             if node.op.name == "gather":
@@ -74,7 +73,13 @@ class Space:
         for store in step.stores:
             self.source(store.value, store.value is store.target)
             self._store(store)
-        self._collapse()
+        if not any(node.op.name == "pad" for node in step.nodes):  # a pad looks at each axis by itself
+            self._collapse()
+
+    def _side_axes(self, node: Node) -> tuple[int, ...]:
+        """The axes that a side keeps: the last one, or none."""
+        last = len(self.step.shape) - 1
+        return (last,) if real_axes(tensor(node.result).shape) else ()
 
     def source(self, value: Value, through: bool = False) -> Source:
         """Where a value comes from: a member (as its defining value), memory, a number, or counting."""

@@ -7,7 +7,7 @@ for each of its levels, a step over blocks (`Step.partials`) and a step that add
 
 from __future__ import annotations
 
-from rustorch.codegen.fuse import Plan, Step, Store, is_kept
+from rustorch.codegen.fuse import Plan, Step, Store, is_kept, squeeze
 from rustorch.codegen.schedule import COLUMN_BLOCK, ROW_BLOCK
 from rustorch.codegen.views import is_virtual, tensor
 from rustorch.codegen.walk import block_count
@@ -20,6 +20,8 @@ FEW_ROWS = 8
 """Kernels with more rows than this share rows among threads, not blocks."""
 LEAST_COST = 1 << 17
 """Kernels with fewer elements times instructions per element stay whole."""
+LEAST_ELEMENTS = 1 << 15
+"""Kernels of several levels with fewer elements stay whole: they lie in the first cache, and keep there what they need again."""
 
 
 def split(plan: Plan) -> Plan:
@@ -28,13 +30,13 @@ def split(plan: Plan) -> Plan:
     unused = max((step.index for step in plan.steps), default=0) + 1
     for step in plan.steps:
         blocks = _blocks(plan, step)
-        if blocks is None:
+        if blocks is None and not step.sides:
             steps.append(step)
             continue
-        parts = _Splitter(plan, step, blocks).run()
-        before = step.needs
+        parts = _with_sides(plan, step) if blocks is None else _Splitter(plan, step, blocks).run()
+        own, before = step.index, step.needs
         for part in parts:
-            part.index, unused = (step.index, unused) if part is parts[-1] else (unused, unused + 1)
+            part.index, unused = (own, unused) if part is parts[-1] else (unused, unused + 1)
             part.needs = before
             before |= 1 << part.index
         steps += parts
@@ -42,15 +44,35 @@ def split(plan: Plan) -> Plan:
     return plan
 
 
+def _with_sides(plan: Plan, step: Step) -> list[Step]:
+    """A kernel of rows that makes the blocks of its sides, then a step for each set of axes that combines them."""
+    rank = len(step.shape)
+    by_axes: dict[frozenset[int], list[Node]] = {}
+    for node in step.sides:
+        rest = len(squeeze(tensor(node.result).shape))
+        by_axes.setdefault(frozenset(range(rank - 1 if rest else rank)), []).append(node)
+    combining: list[Step] = []
+    for axes, nodes in by_axes.items():
+        blocks = block_count(step.shape, axes, COLUMN_BLOCK if len(axes) < rank else ROW_BLOCK)
+        assert blocks is not None, "the axes are adjacent"
+        kept = () if len(axes) == rank else step.shape[-1:]
+        partials = {node: Value(TensorType(tensor(node.result).dtype, (blocks, *kept)), "partial") for node in nodes}
+        step.partials.update(partials)
+        stores = [store for store in step.stores if any(store.value in node.results for node in nodes)]
+        step.stores = [store for store in step.stores if store not in stores]
+        combining.append(Step(0, "kernel", step.shape, axes, nodes, stores, reason="combines blocks", combines=partials))
+    return [step, *combining]
+
+
 def reductions(step: Step) -> list[Node]:
-    """The nodes of a kernel that add up."""
-    return [node for node in step.nodes if node.op.has(Trait.REDUCTION) and not is_virtual(node)]
+    """The nodes of a kernel that add up along its reduced axes."""
+    return [node for node in step.nodes if node.op.has(Trait.REDUCTION) and not is_virtual(node) and node not in step.sides]
 
 
 def levels(plan: Plan, step: Step) -> dict[Value, int]:
     """For each value that a kernel reads or makes, how many reductions stand one behind the other before it."""
     level: dict[Value, int] = {}
-    own = set(reductions(step)) - set(step.combines)
+    own = {*reductions(step), *step.sides} - set(step.combines)
     for node in step.nodes:
         highest = max((level.get(plan.view(v).base, 0) for v in node.operands), default=0)
         for operand in node.operands:
@@ -62,18 +84,25 @@ def levels(plan: Plan, step: Step) -> dict[Value, int]:
 
 def _blocks(plan: Plan, step: Step) -> Size | None:
     """The number of blocks of a kernel that is worth splitting."""
-    if step.kind != "kernel" or not step.reduced or not reductions(step):
+    if step.kind != "kernel" or not step.reduced or not reductions(step) or step.sides:
         return None
     across = len(step.shape) - 1 in step.reduced
     blocks = block_count(step.shape, step.reduced, ROW_BLOCK if across else COLUMN_BLOCK)
     rows, elements = product(tuple(step.shape[k] for k in step.kept)), product(step.shape)
     if isinstance(elements, int):
         cost = elements * sum(node.op.cost for node in step.nodes)
-        enough = isinstance(blocks, int) and blocks > 1 and cost >= LEAST_COST
+        level = levels(plan, step)
+        is_deep = any(level.get(plan.view(v).base, 0) > 0 for v in (*(n.operands[0] for n in reductions(step)), *_full_values(step)))
+        enough = isinstance(blocks, int) and blocks > 1 and cost >= LEAST_COST and (not is_deep or elements >= LEAST_ELEMENTS)
         return blocks if enough and (not across or (isinstance(rows, int) and rows <= FEW_ROWS)) else None
     if across:
         return blocks if rows == 1 else None
     return blocks if max(levels(plan, step).values()) == 1 else None
+
+
+def _full_values(step: Step) -> list[Value]:
+    """The values of all axes that a kernel writes."""
+    return [store.value for store in step.stores if not is_kept(step, store.value)]
 
 
 class _Splitter:
@@ -144,7 +173,7 @@ class _Splitter:
         """A step of these nodes, which are put in order; it gets its number later."""
         chosen = set(nodes)
         ordered = [node for node in self.step.nodes if node in chosen]
-        return Step(0, "kernel", self.step.shape, reduced, ordered, stores, reason=reason)
+        return Step(0, "kernel", self.step.shape, reduced, ordered, stores, reason=reason, inlined=self.step.inlined)
 
     def _write_crossing(self, steps: list[Step]) -> None:
         """What a step reads of another goes through memory."""

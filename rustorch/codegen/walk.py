@@ -82,7 +82,7 @@ class Walk:
         together = self._runs_together(b)
         first = emitter.mul(b, chunk, together)
         end = emitter.least(b, emitter.add(b, first, together), emitter.size(self.runs))
-        return emitter.loop(b, first, end, 1, carried, lambda c, q, values: piece(c, self._place(c, q, self.outer), start, count, values))
+        return emitter.loop(b, first, end, 1, carried, lambda c, q, values: piece(c, self.place(c, q, self.outer), start, count, values))
 
     def segments(self, b: Builder, start: Index, count: Index, carried: Values, each: Each) -> Values:
         """Call `each` with the segments of a piece of `count` elements from `start` on."""
@@ -94,12 +94,12 @@ class Walk:
         first, within = self._divided(b, start, size)
         everything = start == 0 and count == emitter.size(self.length)
         if self.block is not None and isinstance(size, int) and size % self.block == 0 and not everything:
-            return each(b, Segment(self._place(b, first, self.group[:-1]), within, count, 0), carried)
+            return each(b, Segment(self.place(b, first, self.group[:-1]), within, count, 0), carried)
         last = self._ceil(b, end, size)
         whole = everything or (self.block is not None and isinstance(size, int) and self.block % size == 0)
 
         def one(c: Builder, r: Index, values: Values) -> Values:
-            place, begin = self._place(c, r, self.group[:-1]), emitter.mul(c, r, size)
+            place, begin = self.place(c, r, self.group[:-1]), emitter.mul(c, r, size)
             if whole:
                 return each(c, Segment(place, 0, size, emitter.sub(c, begin, start)), values)
             low = emitter.most(c, begin, start)
@@ -122,7 +122,7 @@ class Walk:
         """The number of pieces of a run."""
         return 1 if self.block is None else self._ceil(b, self.emitter.size(self.length), self.block)
 
-    def _place(self, b: Builder, number: Index, axes: Sequence[int]) -> Place:
+    def place(self, b: Builder, number: Index, axes: Sequence[int]) -> Place:
         """The index on each of `axes` of element `number` in row-major order."""
         place: Place = {}
         for axis in reversed(axes[1:]):

@@ -90,6 +90,21 @@ def standardised(shape: tuple[int, int]) -> Graph:
     return b.build([b.mul(centred, back(b.rsqrt(b.add(spread, 1e-5)))), mean, b.mul(mean, 2.0), spread], "standardised")
 
 
+def beside_rows(shape: tuple[Size, Size]) -> Graph:
+    """A layer norm with the gradients of its weights: sums of rows, of columns and of everything from one pass."""
+    b = Builder()
+    x, u = b.input(TensorType(f32, shape), "x"), b.input(TensorType(f32, shape), "u")
+
+    def back(v: Value) -> Value:
+        return b.broadcast_to(v, shape=shape, dims=(0,))  # type: ignore[no-any-return]
+
+    centred = b.sub(x, back(b.mul(b.reduce_sum(x, axes=(1,)), 0.01)))
+    h = b.mul(centred, back(b.rsqrt(b.add(b.reduce_sum(b.mul(centred, centred), axes=(1,)), 1e-3))))
+    products = b.mul(u, h)
+    sums = [b.reduce_sum(products, axes=(0,)), b.reduce_sum(u, axes=(0,)), b.reduce_sum(products, axes=(0, 1))]
+    return b.build([*sums, b.mul(u, back(b.reduce_sum(products, axes=(1,))))], "beside_rows")
+
+
 def elementwise(shape: tuple[Size, ...]) -> Graph:
     b = Builder()
     x = b.input(TensorType(f32, shape), "x")
@@ -117,6 +132,7 @@ GRAPHS: list[tuple[Graph, dict[str, int]]] = [
     (rows((300, 257)), {}), (rows((20, 5000)), {}), (rows((n, m)), {"n": 90, "m": 600}), (rows((2, 50_000)), {}),
     (columns((3000, 70)), {}), (columns((n, m)), {"n": 3000, "m": 70}), (columns((40_000, 3)), {}), (columns((130, 2000)), {}),
     (standardised((3000, 70)), {}), (standardised((600, 1001)), {}),
+    (beside_rows((1000, 256)), {}), (beside_rows((700, 333)), {}), (beside_rows((n, m)), {"n": 500, "m": 200}),
     (elementwise((100_001,)), {}), (elementwise((n,)), {"n": 100_001}), (elementwise((n,)), {"n": 3}), (elementwise((3, 50_001)), {}),
     (transposed((300, 401)), {}), (transposed((3, 40_001)), {}),
 ]  # fmt: skip

@@ -13,8 +13,9 @@ from rustorch.ir.dims import Size, symbol
 from rustorch.ir.dtypes import f32, f64
 from rustorch.ir.graph import Graph, Value
 from rustorch.ir.types import DType, TensorType
+from rustorch.ops import interpret
 from tests.codegen import trees
-from tests.codegen.comparison import Array, same_bits
+from tests.codegen.comparison import Array, assert_close, same_bits, tolerance
 from tests.codegen.execution import generated, run_plan
 
 Case = tuple[tuple[int, ...], tuple[int, ...]]
@@ -88,6 +89,51 @@ def test_sums_have_the_bits_of_their_tree(dtype: DType, shape: tuple[int, ...], 
             made = graph(kind, "reduce_sum", dtype, sizes, axes)
             got, *_ = compile_graph(made).run(arguments(made, x))
             assert same_bits(got, expected), f"{kind}, {sizes}"
+
+
+def beside_rows(shape: tuple[Size, ...], dtype: DType, first: str) -> Graph:
+    """Sums of columns and of everything, of two values, in a kernel that also adds up rows; `first` comes first in the graph."""
+    b = Builder()
+    x = b.input(TensorType(dtype, shape), "x")
+    last = len(shape) - 1
+    outputs: list[Value] = []
+
+    def sums() -> None:
+        outputs.extend([b.reduce_sum(x, axes=tuple(range(last))), b.reduce_sum(x, axes=tuple(range(last + 1)))])
+        outputs.append(b.reduce_max(x, axes=tuple(range(last))))
+
+    if first == "sums":
+        sums()
+    total = b.reduce_sum(x, axes=(last,))
+    y = b.sub(x, b.broadcast_to(b.mul(total, 0.01), shape=shape, dims=tuple(range(last))))
+    if first == "rows":
+        sums()
+    outputs += [b.exp(y), b.reduce_sum(b.mul(y, y), axes=tuple(range(last)))]
+    return b.build(outputs, "beside_rows")
+
+
+@pytest.mark.parametrize("dtype", [f32, f64], ids=str)
+@pytest.mark.parametrize("shape", [(300, 64), (1000, 256), (7, 1024), (257, 4096), (130, 33), (2, 3), (9, 40, 128), (5, 70, 3)], ids=str)
+def test_columns_and_everything_beside_rows(dtype: DType, shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(7).standard_normal(shape).astype(dtype.numpy)
+    last = len(shape) - 1
+    columns, everything = (trees.reduced(x, tuple(range(count)), target()) for count in (last, last + 1))
+    for first in ("rows", "sums"):
+        for sizes in (shape, symbolic(shape)):
+            made = beside_rows(sizes, dtype, first)
+            got = compile_graph(made).run([x])
+            assert same_bits(got[0], columns), f"{first}, {sizes}"
+            assert same_bits(got[1], everything), f"{first}, {sizes}"
+            assert_close(got, interpret(made, [x]), tolerance(made), f"{first}, {sizes}")
+            if x.size <= 20_000:
+                assert_close(run_plan(generated(made, "v3"), [x]), interpret(made, [x]), tolerance(made), f"{first}, {sizes}")
+
+
+def test_sums_over_all_axes_pass_by_rows() -> None:
+    """One kernel reads the elements; each set of axes has a step that combines blocks."""
+    for first in ("sums", "rows"):
+        steps = generated(beside_rows((300, 64), f32, first), "v4").plan.steps
+        assert [(sorted(step.reduced), bool(step.partials)) for step in steps] == [([1], True), ([0], False), ([0, 1], False)]
 
 
 @pytest.mark.parametrize("level", ["v2", "v3"])
