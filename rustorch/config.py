@@ -21,8 +21,13 @@ class Config:
     dump: str = ""
     """Folder that receives the text of every stage of every compiled graph; empty writes nothing."""
     log: str = ""
-    """Comma-separated topics written to standard error: `compile`, `recompiles`, `segments`."""
-
+    """Comma-separated topics written to standard error: `compile`, `recompiles`, `segments`, `cache`."""
+    cache: bool = True
+    """Whether compiled code is kept on disk for the next process; `RUSTORCH_CACHE=0` switches it off."""
+    cache_dir: str = ""
+    """Folder of that cache; by default `rustorch` in `$XDG_CACHE_HOME` or in `~/.cache`. Empty: there is none."""
+    cache_bytes: int = 512 << 20
+    """The most that it may hold; beyond, what was not used for longest goes."""
     num_threads: int = 0
     """Threads of parallel loops; 0: as many as there are processors for this process."""
 
@@ -41,9 +46,19 @@ def read_environment() -> Config:
     flags.isa = os.environ.get("RUSTORCH_ISA", "host")
     flags.dump = os.environ.get("RUSTORCH_DUMP", "")
     flags.log = os.environ.get("RUSTORCH_LOG", "")
+    flags.cache = os.environ.get("RUSTORCH_CACHE", "1").lower() in truthy
+    flags.cache_dir = os.environ.get("RUSTORCH_CACHE_DIR", _default_folder())
+    limit = os.environ.get("RUSTORCH_CACHE_BYTES", "").strip()
+    flags.cache_bytes = int(limit) if limit.isascii() and limit.isdigit() else flags.cache_bytes
     threads = os.environ.get("RUSTORCH_NUM_THREADS", "").strip()
     flags.num_threads = int(threads) if threads.isascii() and threads.isdigit() else 0
     return flags
+
+
+def _default_folder() -> str:
+    """The user's own place for caches; empty where there is none."""
+    base = os.environ.get("XDG_CACHE_HOME", "") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(base, "rustorch") if os.path.isabs(base) else ""
 
 
 config = read_environment()

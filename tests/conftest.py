@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ["RUSTORCH_VERIFY"] = "1"  # read once, when rustorch is imported: so before any test module imports it
+os.environ["RUSTORCH_CACHE"] = "0"  # so that what tests count is compiled
 os.environ.setdefault("RUSTORCH_SIGHT", "1")  # so that what tests look at once is our code
 
 import pytest

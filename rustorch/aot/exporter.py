@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from rustorch.aot.conditions import checked_driver, shape_conditions
-from rustorch.aot.elf import relocatable, shared_library
+from rustorch.runtime.elf import relocatable, shared_library
 from rustorch.aot.header import c_header, exported_symbols, wrapper_text
 from rustorch.aot.package import ExportedFunction, save
 from rustorch.aot.sizes import symbols
 from rustorch.aot.trace import Named, named_graph, trace_types
 from rustorch.artifact import ArgSpec
 from rustorch.autodiff import jvp, vjp
-from rustorch.compiler.pipeline import generate_code, lowered, native_target, one_object
+from rustorch.compiler.pipeline import generate_code, lowered, one_object
+from rustorch.compiler.stored import native_target
 from rustorch.errors import ArgumentError, Unsupported, compose
 from rustorch.ir.graph import Graph, Value
 from rustorch.ir.printer import to_text

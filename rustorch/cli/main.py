@@ -6,11 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from rustorch.cli import demo, environment
+from rustorch.cli import cache, demo, environment
 from rustorch.errors import UserError
 from rustorch.version import VERSION
 
 COMMANDS = {
+    "cache": (cache, "compiled code that is kept on disk: how much, clear, pack, unpack"),
     "demo": (demo, "train on handwritten digits, export the gradient as a C library, write the inspection page"),
     "env": (environment, "versions and machine, as text for a bug report"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,7 @@ _V3_FLAGS = {"avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"}
 _V4_FLAGS = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 
 
+@functools.lru_cache(maxsize=8)
 def host_level(cpuinfo: str | None = None) -> str:
     """The highest x86-64 level of this machine, from the kernel's list of CPU flags."""
     if cpuinfo is None:

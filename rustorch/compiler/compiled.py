@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rustorch.artifact import Artifact, Signature
+from rustorch.artifact import Artifact, EntryPlan, Layout, Signature
+from rustorch.compiler import stored
 from rustorch.config import config
 from rustorch.errors import DimensionError
 from rustorch.ir.analysis import digest
@@ -20,6 +22,7 @@ from rustorch.ops.interpret import interpret
 from rustorch.runtime import layout
 from rustorch.runtime.entry import Epoch, make_entry
 from rustorch.runtime.executable import Executable
+from rustorch.runtime.loader import Loaded
 
 Array = np.ndarray[Any, Any]
 
@@ -32,6 +35,8 @@ class Statistics:
     hits: int = 0
     kernels: int = 0
     seconds: float = 0.0
+    stored: int = 0
+    """Graphs whose code was found on disk."""
 
 
 statistics = Statistics()
@@ -72,28 +77,62 @@ _lock = threading.RLock()
 
 def compile_graph(graph: Graph, simplified: Graph | None = None) -> Compiled:
     """The executable of a graph; equal graphs (by digest) share one. `simplified` is the graph after the passes, where they have run."""
-    from rustorch.compiler import pipeline
-
     key = digest(graph)
     with _lock:
-        known = _compiled.get(key)
-        if known is not None:
-            statistics.hits += 1
-            _compiled.move_to_end(key)
-            return known
-        compiled = pipeline.build(graph, simplified)
-        if compiled.shared:
-            statistics.hits += 1
-        else:
-            statistics.compiles += 1
-            statistics.kernels += compiled.kernels
-        statistics.seconds += compiled.seconds
-        _compiled[key] = compiled
-        if len(_compiled) > KEPT:
-            _compiled.popitem(last=False)
+        return _known(key, graph) or _compile(key, graph, simplified)
+
+
+def _compile(key: str, graph: Graph, simplified: Graph | None) -> Compiled:
+    from rustorch.compiler import pipeline
+
+    compiled = pipeline.build(graph, simplified)
+    if compiled.shared:
+        statistics.hits += 1
+    else:
+        statistics.compiles += 1
+        statistics.kernels += compiled.kernels
+    statistics.seconds += compiled.seconds
+    if compiled.artifact is not None:
+        stored.save_graph(key, compiled.artifact, pipeline.objects_of(compiled.artifact))
+    _keep(key, compiled)
     if config.logs("compile") or compiled.seconds > 1.0:
         print(f"rustorch: compiled @{graph.name} in {compiled.seconds:.2f} s, {compiled.kernels} kernels", file=sys.stderr)
     return compiled
+
+
+def recall(graph: Graph) -> Compiled | None:
+    """The executable of a graph that was seen before, in this process or, where there is a cache on disk, in an earlier one.
+
+    None at first sight, which is remembered.
+    """
+    key = digest(graph)
+    with _lock:
+        return _known(key, graph) or (_compile(key, graph, None) if stored.was_seen(key) else None)
+
+
+def _known(key: str, graph: Graph) -> Compiled | None:
+    known = _compiled.get(key)
+    if known is not None:
+        statistics.hits += 1
+        _compiled.move_to_end(key)
+        return known
+    start = time.perf_counter()
+    executable = None if config.eager else stored.find_graph(key)
+    if executable is None:
+        return None
+    statistics.stored += 1
+    artifact = executable.artifact
+    name = graph.name if graph.name.isidentifier() else "graph"
+    compiled = Compiled(graph, name, artifact.kernels, time.perf_counter() - start, artifact, executable)
+    compiled.times["open"] = compiled.seconds
+    _keep(key, compiled)
+    return compiled
+
+
+def _keep(key: str, compiled: Compiled) -> None:
+    _compiled[key] = compiled
+    if len(_compiled) > KEPT:
+        _compiled.popitem(last=False)
 
 
 @dataclass(frozen=True)
@@ -130,6 +169,22 @@ def node_by_node(graph: Graph) -> NodeByNode | None:
     return found if found.possible else None
 
 
+_entries: dict[str, tuple[EntryPlan, Loaded]] = {}
+"""Plans and code of Python entries by their keys."""
+
+
+def _entry(signature: Signature, probed: Layout, slots: Mapping[str, int]) -> tuple[EntryPlan, Loaded]:
+    key = stored.entry_key(signature, probed, slots)
+    with _lock:
+        found = _entries.get(key) or stored.find_entry(key)
+        if found is None:
+            from rustorch.compiler import pipeline
+
+            found = pipeline.entry_code(signature, probed, slots, key)
+        _entries[key] = found
+        return found
+
+
 def python_entry(
     compiled: Compiled,
     signature: Signature,
@@ -143,13 +198,11 @@ def python_entry(
 
     `epoch` is a counter (i64[1]): once it has moved on, all calls go to `fallback`.
     """
-    from rustorch.compiler import pipeline
-
     probed = layout.probe()
     executable, artifact = compiled.executable, compiled.artifact
     if probed is None or executable is None or artifact is None:
         return None
-    plan, code = pipeline.entry_code(signature, probed, layout.slot_offsets(tensor_type))
+    plan, code = _entry(signature, probed, layout.slot_offsets(tensor_type))
     return make_entry(
         plan,
         code,

@@ -9,15 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from rustorch.artifact import EntryPlan, Layout, Signature
+from rustorch.artifact import Artifact, EntryPlan, Layout, Signature
 from rustorch.codegen.assemble import assemble
 from rustorch.codegen.convolution import conv_symbol, conv_text
 from rustorch.codegen.emit_entry import emit_entry
 from rustorch.codegen.emit_pool import PARALLEL_FOR, RESIZE, pool_text
 from rustorch.codegen.generate import Generated, generate, merge_modules
 from rustorch.codegen.products import gemm_symbol, gemm_text
-from rustorch.codegen.target import Target, target
+from rustorch.codegen.target import Target
+from rustorch.compiler import stored
 from rustorch.compiler.compiled import Compiled
+from rustorch.compiler.stored import native_target
 from rustorch.config import config
 from rustorch.errors import CompilerBug, UserError, compose
 from rustorch.ir.analysis import digest
@@ -63,6 +65,8 @@ _check_order()
 _code: WeakValueDictionary[str, Executable] = WeakValueDictionary()
 """By the digest of the simplified graph. Code goes with the last compiled graph that uses it."""
 _products: dict[str, Loaded] = {}
+_objects: dict[str, bytes] = {}
+"""The objects of the shared products, by a symbol of theirs."""
 _entries: dict[str, Loaded] = {}
 """Code of Python entries by their text: one serves all graphs of a signature."""
 _lock = threading.RLock()
@@ -144,14 +148,17 @@ def imports(generated: Generated, goal: Target) -> Mapping[str, int]:
     for dtype in generated.convolutions:  # these first: they bring the product that they are made of
         symbols = [conv_symbol(dtype, goal), gemm_symbol(dtype, goal)]
         if symbols[0] not in _products:
-            code = load(assemble(merge_modules([gemm_text(dtype, goal), conv_text(dtype, goal)]), goal), symbols)
+            made = assemble(merge_modules([gemm_text(dtype, goal), conv_text(dtype, goal)]), goal)
+            code = load(made, symbols)
+            _objects[symbols[0]] = made
             _products[symbols[0]] = code
             _products.setdefault(symbols[1], code)
         found[symbols[0]] = _products[symbols[0]].address(symbols[0])
     for dtype in generated.products:
         symbol = gemm_symbol(dtype, goal)
         if symbol not in _products:
-            _products[symbol] = load(assemble(gemm_text(dtype, goal), goal), [symbol])
+            made = assemble(gemm_text(dtype, goal), goal)
+            _products[symbol], _objects[symbol] = load(made, [symbol]), made
         found[symbol] = _products[symbol].address(symbol)
     return found
 
@@ -159,25 +166,29 @@ def imports(generated: Generated, goal: Target) -> Mapping[str, int]:
 def executor() -> int:
     """The address of the process's worker pool, made when it is first needed; 0 where there is none."""
     with _lock:
-        if not threads.executor():
-            code = load(assemble(pool_text(), native_target()), [PARALLEL_FOR, RESIZE])
-            threads.install(code, PARALLEL_FOR, RESIZE)
+        if not stored.pool():
+            made = assemble(pool_text(), native_target())
+            threads.install(load(made, [PARALLEL_FOR, RESIZE]), PARALLEL_FOR, RESIZE)
+            stored.save_pool(made, [PARALLEL_FOR, RESIZE])
         return threads.executor()
 
 
-def entry_code(signature: Signature, probed: Layout, slots: Mapping[str, int]) -> tuple[EntryPlan, Loaded]:
-    """The code of a Python entry; graphs of one signature share it."""
+def entry_code(signature: Signature, probed: Layout, slots: Mapping[str, int], key: str) -> tuple[EntryPlan, Loaded]:
+    """The code of a Python entry; graphs of one signature share it. It is kept on disk by its key."""
     plan = emit_entry(signature, probed, slots)
     with _lock:
         code = _entries.get(plan.text)
         if code is None:
-            code = _entries[plan.text] = load(assemble(plan.text, native_target(), quick=True), [plan.symbol])
+            made = assemble(plan.text, native_target(), quick=True)
+            code = _entries[plan.text] = load(made, [plan.symbol])
+            stored.save_entry(key, plan, made)
     return plan, code
 
 
-def native_target(isa: str = "") -> Target:
-    """The target of an instruction set level; that of the configuration unless given."""
-    return target(isa or config.isa)
+def objects_of(artifact: Artifact) -> list[bytes]:
+    """The objects of the shared products that an artifact's code calls."""
+    found = [_objects[symbol] for symbol in artifact.requires if symbol in _objects]
+    return list(dict.fromkeys(found))
 
 
 def one_object(parts: Sequence[Generated], texts: Sequence[str], goal: Target) -> bytes:

@@ -22,7 +22,8 @@ import numpy as np
 from rustorch.codegen.assemble import assemble
 from rustorch.codegen.generate import merge_modules
 from rustorch.compiler.compiled import Cost
-from rustorch.compiler.pipeline import generate_code, imports, native_target
+from rustorch.compiler.pipeline import generate_code, imports
+from rustorch.compiler.stored import native_target
 from rustorch.errors import DimensionError
 from rustorch.ir.builder import Builder
 from rustorch.ir.dims import Size, symbol

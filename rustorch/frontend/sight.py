@@ -61,6 +61,9 @@ class Recorded:
         program = make_program(*self._given, later=True)
         if program.compiled is not None or config.eager or program.is_checked or not program.graph.outputs:
             return program
+        known = compiler.recall(program.graph)
+        if known is not None:
+            return replace(program, compiled=known)
         stepwise = compiler.node_by_node(program.graph) if config.sight > 1 else None
         if stepwise is None:
             return _compiled(program, "it is new")

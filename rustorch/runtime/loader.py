@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import _ctypes
+import functools
 import itertools
+import os
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
@@ -28,10 +31,10 @@ class Loaded:
 
     __slots__ = ("token", "_addresses")
 
-    def __init__(self, tracker: Any, symbols: Sequence[str]) -> None:
-        self._addresses = {symbol: int(tracker[symbol]) for symbol in symbols}
+    def __init__(self, addresses: Mapping[str, int], unload: Callable[[], Any]) -> None:
+        self._addresses = dict(addresses)
         self.token = np.empty(0, np.uint8)
-        weakref.finalize(self.token, tracker.close).atexit = False
+        weakref.finalize(self.token, unload).atexit = False
 
     def address(self, symbol: str) -> int:
         """The address of one of the symbols that were asked for."""
@@ -53,7 +56,21 @@ def load(artifact_object: bytes, symbols: Sequence[str], imports: Mapping[str, i
     except RuntimeError as error:
         asked, given = ", ".join(symbols) or "no symbol", ", ".join(imports) or "no import"
         raise CompilerBug(compose("an object cannot be loaded", *str(error).splitlines(), f"asked for {asked}; given {given}")) from None
-    return Loaded(tracker, symbols)
+    return Loaded({symbol: int(tracker[symbol]) for symbol in symbols}, tracker.close)
+
+
+def open_library(path: str, symbols: Sequence[str]) -> Loaded | None:
+    """A shared library that needs no other; None where the system does not open it, or a symbol is missing. LLVM is not needed."""
+    try:
+        handle = _ctypes.dlopen(path, os.RTLD_NOW | os.RTLD_LOCAL)
+    except OSError:
+        return None
+    try:
+        addresses = {symbol: _ctypes.dlsym(handle, symbol) for symbol in symbols}
+    except OSError:
+        _ctypes.dlclose(handle)
+        return None
+    return Loaded(addresses, functools.partial(_ctypes.dlclose, handle))
 
 
 def _shared_jit() -> Any:

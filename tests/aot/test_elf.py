@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rustorch.aot.elf import defined_symbols, relocatable, shared_library, undefined_symbols
+from rustorch.runtime.elf import defined_symbols, relocatable, shared_library, undefined_symbols
 from rustorch.errors import CompilerBug, Unsupported
 
 Assemble = Callable[..., bytes]
@@ -202,7 +202,7 @@ def test_every_one_of_many_symbols_is_found(assemble: Assemble, tmp_path: Path) 
 def test_equal_input_gives_equal_bytes(parts: list[bytes], tmp_path: Path) -> None:
     """In other processes, with other hashes, for exports in another order."""
     program = (
-        "import sys; from rustorch.aot.elf import relocatable, shared_library\n"
+        "import sys; from rustorch.runtime.elf import relocatable, shared_library\n"
         f"parts = [open(path, 'rb').read() for path in sys.argv[1:]]; exports = {EXPORTS[::-1]!r}\n"
         "sys.stdout.buffer.write(shared_library(parts, exports, 'libparts.so') + relocatable(parts, exports))"
     )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rustorch.aot.elf import shared_library
+from rustorch.runtime.elf import shared_library
 from rustorch.aot.sizes import C_MACROS, as_c, as_llvm, evaluate, solve, symbols
 from rustorch.errors import ParseError
 from rustorch.ir import dims

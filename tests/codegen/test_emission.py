@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from rustorch.aot.elf import defined_symbols, undefined_symbols
+from rustorch.runtime.elf import defined_symbols, undefined_symbols
 from rustorch.codegen.emit_llvm import _LOOP, ATTRIBUTES, INSTRUCTIONS, literal
 from rustorch.codegen.generate import Generated, merge_modules
 from rustorch.ir.builder import Builder
