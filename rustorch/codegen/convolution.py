@@ -20,11 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import fields as fields_of
 from typing import Any
 
+from rustorch.codegen.loops import Share
 from rustorch.codegen.microkernel import Tiling, Values, block_depth, tiling
 from rustorch.codegen.patches import AXES, FIELDS, ConvolutionWriter, gather_text, offsets_text, plan_text, row_text, stage_text
 from rustorch.codegen.products import gemm_symbol, scratch_bytes
+from rustorch.codegen.schedule import TASK_CYCLES
 from rustorch.codegen.target import Target
 from rustorch.codegen.views import tensor
 from rustorch.ir.dims import Size
@@ -134,7 +137,7 @@ def conv_fields(node: Node, image: Sequence[Size], kernel: Sequence[Size], targe
     space = (filled(size, 1), filled(taps, 1), filled(places, 1), filled(attrs["stride"], 1), filled(attrs["dilation"], 1),
              filled(attrs["low"], 0), filled(attrs["spread"], 1))  # fmt: skip
     steps = (*image[:3], *filled(image[3:], 0), *kernel)
-    numbers = (batch, groups, channels, features, *(n for axes in space for n in axes), *steps, block, 1)
+    numbers = (batch, groups, channels, features, *(n for axes in space for n in axes), *steps, block, 1, batch)
     fields = dict(zip(FIELDS, numbers, strict=True))
     if not attrs["features_first"]:
         fields["joint"] = joint_images(fields, tensor(node.result).dtype.short, target)
@@ -168,6 +171,46 @@ def conv_work(fields: dict[str, Size], features_first: bool, dtype: str, target:
         _lines(number * block * padded * shape.size),
         scratch_bytes(shape),
     )
+
+
+CONVOLUTION_CALLS = 8
+"""Calls at once that share a convolution; each has a workspace."""
+SHARED_KINDS = ("ptr", "ptr", "ptr", "ptr", "ptr")
+"""Of a shared convolution: table, image, kernel, result, workspace."""
+
+
+def share_convolution(fields: dict[str, Size], target: Target, dtype: str) -> Share | None:
+    """How calls share a convolution: a unit is an element of the batch. Not where it is little work, or where sizes are unknown."""
+    factors = [fields[name] for name in ("batch", "groups", "channels", "features")]
+    factors += [fields[f"{name}{axis}"] for name in ("taps", "places") for axis in range(AXES)]
+    total = _volume(factors)
+    if not isinstance(total, int):
+        return None
+    cycles = total // (2 * target.lanes(int(dtype[1:])))
+    return Share(fields["batch"], cycles, CONVOLUTION_CALLS) if cycles >= 2 * TASK_CYCLES and fields["batch"] != 1 else None
+
+
+def shared_convolution_text(symbol: str, dtype: str, features_first: bool, target: Target) -> str:
+    """`symbol(table, x, w, y, work, first, limit)`: the convolution of the batch from `first` to before `limit`."""
+    size = tiling(dtype, target).size
+    count = len(FIELDS) + len(fields_of(Work))
+    w = ConvolutionWriter(tiling(dtype, target))
+    own = w.let(f"alloca [{count} x i64], align 8")
+
+    def copy(i: str, _: Values) -> None:
+        at = w.mul(i, 8)
+        value = w.let(f"load i64, ptr {w.at('%table', at)}")
+        w.do(f"store i64 {value}, ptr {w.at(own, at)}")
+
+    x_batch, features, groups = w.read("x_batch", "features", "groups")
+    places = w.product(w.read(*(f"places{axis}" for axis in range(AXES))))
+    w.loop(0, count, 1, copy)
+    w.do(f"store i64 {w.sub('%limit', '%first')}, ptr {w.at(own, 8 * FIELDS.index('batch'))}")
+    x = w.at("%x", w.mul(w.mul("%first", x_batch), size))
+    step = places if features_first else w.product([places, features, groups])
+    y = w.at("%y", w.mul(w.mul("%first", step), size))
+    w.do(f"call void @{conv_symbol(dtype, target)}(i64 {int(features_first)}, ptr {own}, ptr {x}, ptr %w, ptr {y}, ptr %work)")
+    return w.function(f"internal void @{symbol}({_ARGUMENTS}, i64 %first, i64 %limit) noinline")
 
 
 def conv_text(dtype: str, target: Target) -> str:
@@ -334,7 +377,7 @@ def _kernels_text(shape: Tiling, symbol: str, gemm: str) -> str:
     """
     w = ConvolutionWriter(shape)
     size = shape.size
-    batch, groups, channels, features, most = w.read("batch", "groups", "channels", "features", "block")
+    batch, groups, channels, features, most, whole_batch = w.read("batch", "groups", "channels", "features", "block", "whole_batch")
     x_batch, x_group, x_channel, w_group, w_feature, w_channel, w_tap = (
         w.mul(w[name], size) for name in ("x_batch", "x_group", "x_channel", "w_group", "w_feature", "w_channel", "w_tap")
     )
@@ -345,10 +388,8 @@ def _kernels_text(shape: Tiling, symbol: str, gemm: str) -> str:
     depth = block_depth(w, shape, w.most(length, 1))
     row = w.add(w.down(w.add(w.mul(depth, size), 63), 64), _PAD)
     sums_row = w.mul(w.down(w.add(features, shape.columns - 1), shape.columns), size)
-    y_row = w.mul(w.mul(batch, rows), size)
+    y_row = w.mul(w.mul(whole_batch, rows), size)
     y_group = w.mul(y_row, features)
-    w.when(w.compare("eq", w.mul(channels, length), 0), lambda: w.do(
-        f"call void @{symbol}.clear_all(ptr %y, i64 {w.mul(y_group, groups)})"))
     w.do(f"call void @{symbol}.offsets(ptr %table, ptr %work, i64 {w.least(most, batch)})")
     w.when(is_direct, lambda: None, lambda: w.do(
         f"call void @{symbol}.clear(ptr {staged}, i64 {w.mul(channel, w.least(most, batch))})"))
@@ -383,8 +424,9 @@ def _kernels_text(shape: Tiling, symbol: str, gemm: str) -> str:
 
         w.loop(0, channels, 1, image)
         result = w.at("%y", w.mul(g, y_group), w.mul(w.mul(c, rows), size))
-        w.when(w.compare("sgt", w.mul(channels, length), 0), lambda: w.do(
-            f"call void @{gemm}.transpose(i64 {m}, i64 {features}, ptr {sums}, i64 {sums_row}, i64 {size}, ptr {result}, i64 {y_row})"))
+        w.when(w.compare("eq", w.mul(channels, length), 0), lambda: w.do(
+            f"call void @{symbol}.clear(ptr {sums}, i64 {w.mul(m, sums_row)})"))
+        w.do(f"call void @{gemm}.transpose(i64 {m}, i64 {features}, ptr {sums}, i64 {sums_row}, i64 {size}, ptr {result}, i64 {y_row})")
 
     w.loop(0, groups, 1, lambda g, _: w.loop(0, batch, most, lambda c, __: block(g, c)) and None)
     return w.function(f"internal void @{symbol}.kernels({_ARGUMENTS})", control=True)

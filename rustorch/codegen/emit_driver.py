@@ -71,6 +71,9 @@ class ConvolutionCall:
     operands: tuple[tuple[Value, Size], ...]
     """Image, kernel, result: memory, and offset in elements."""
     work: Size
+    share: Share | None = None
+    apart: Size = 0
+    """Bytes between the workspace of one task and of the next."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,11 @@ def _memory(call: Call) -> tuple[Value, ...]:
 def shared_product(symbol: str, product: str) -> str:
     """The name of a product that calls of the driver `symbol` share."""
     return f"{symbol}.{product}"
+
+
+def shared_convolution(symbol: str, convolution: str, features_first: bool) -> str:
+    """The name of a convolution that calls of the driver `symbol` share."""
+    return f"{symbol}.{convolution}_{'kernels' if features_first else 'images'}"
 
 
 class DriverEmitter:
@@ -236,8 +244,12 @@ class DriverEmitter:
     def _convolution(self, call: ConvolutionCall) -> None:
         for k, size in enumerate(call.table):
             self.lines.append(f"  store i64 {self.size(size)}, ptr {self._emit(f'getelementptr i64, ptr %table, i64 {k}')}")
-        places = ", ".join(f"ptr {self._element(value, self.size(offset))}" for value, offset in call.operands)
-        self.lines.append(f"  call void @{call.symbol}(i64 {int(call.features_first)}, ptr %table, {places}, ptr {self._arena(call.work)})")
+        places = [f"ptr {self._element(value, self.size(offset))}" for value, offset in call.operands]
+        arguments = ["ptr %table", *places, f"ptr {self._arena(call.work)}"]
+        if call.share is not None:
+            self._shared(shared_convolution(self.symbol, call.symbol, call.features_first), call.share, arguments, [call.apart])
+        else:
+            self.lines.append(f"  call void @{call.symbol}(i64 {int(call.features_first)}, {', '.join(arguments)})")
 
     def _product(self, call: ProductCall) -> None:
         if call.share is not None:

@@ -11,7 +11,15 @@ import numpy as np
 from rustorch.artifact import ArgSpec, Artifact
 from rustorch.codegen.assemble import assemble, assembly
 from rustorch.codegen.contraction import grouped_strides, kernel_strides, operand_axes, order_products, product_sizes
-from rustorch.codegen.convolution import conv_declaration, conv_fields, conv_symbol, conv_work
+from rustorch.codegen.convolution import (
+    SHARED_KINDS,
+    conv_declaration,
+    conv_fields,
+    conv_symbol,
+    conv_work,
+    share_convolution,
+    shared_convolution_text,
+)
 from rustorch.codegen.emit_driver import (
     Call,
     ConvolutionCall,
@@ -20,10 +28,11 @@ from rustorch.codegen.emit_driver import (
     MatrixOperand,
     ProductCall,
     SortCall,
+    shared_convolution,
     shared_product,
 )
 from rustorch.codegen.emit_llvm import emit_kernel
-from rustorch.codegen.emit_parallel import PRODUCT_CALLS, PRODUCT_KINDS, share_product, shared_kernel_text, shared_product_text
+from rustorch.codegen.emit_parallel import PRODUCT_KINDS, share_product, shared_kernel_text, shared_product_text
 from rustorch.codegen.expand import expand_math
 from rustorch.codegen.fuse import Plan, Step, fuse
 from rustorch.codegen.loops import Lowered, Share
@@ -201,7 +210,8 @@ class _Generator:
             return Use(lowered.memory, tuple(tasks * size for size in _scratch_sizes(lowered)))
         (node,) = step.nodes
         touched = [plan.root(plan.view(v).base) for v in node.operands]
-        work = align(self._work(plan, step)) * (PRODUCT_CALLS if self._share(step) else 1)
+        share = self._share(plan, step)
+        work = align(self._work(plan, step)) * (share.most if share is not None else 1)
         return Use((*touched, *map(plan.root, node.results)), (work,))
 
     def _work(self, plan: Plan, step: Step) -> Size:
@@ -214,15 +224,18 @@ class _Generator:
         rows, columns, depth = (size if isinstance(size, int) else UNBOUNDED for size in sizes)
         return gemm_work_bytes(rows, columns, depth, tensor(node.result).dtype.short, self.target)
 
-    def _share(self, step: Step) -> Share | None:
-        """How calls share a product."""
+    def _share(self, plan: Plan, step: Step) -> Share | None:
+        """How calls share a product or a convolution."""
+        if step.kind == "convolution":
+            fields, _, dtype, target = self._convolution_table(plan, step.nodes[0])
+            return share_convolution(fields, target, dtype)
         if step.kind != "product":
             return None
         return share_product(*product_sizes(step.nodes[0]), tensor(step.nodes[0].result).dtype.short, self.target)
 
     def _call(self, plan: Plan, step: Step, lowered: Lowered | None, scratch: list[Size]) -> Call:
         if step.kind == "convolution":
-            return self._convolution(plan, step.nodes[0], scratch[0])
+            return self._convolution(plan, step, scratch[0])
         if step.kind == "sort":
             return self._sort(plan, step.nodes[0], scratch[0])
         if lowered is None:
@@ -246,14 +259,28 @@ class _Generator:
         fields = conv_fields(node, image.strided(tensor(node.operands[0]).rank)[1], walked, self.target)
         return fields, bool(node.attrs["features_first"]), tensor(node.result).dtype.short, self.target
 
-    def _convolution(self, plan: Plan, node: Node, work: Size) -> ConvolutionCall:
+    def _convolution(self, plan: Plan, step: Step, work: Size) -> ConvolutionCall:
+        (node,), share = step.nodes, self._share(plan, step)
         fields, features_first, dtype, target = self._convolution_table(plan, node)
         self.products[dtype] = self.convolutions[dtype] = None
         table = (*fields.values(), *conv_work(fields, features_first, dtype, target).starts)
         seen = [(v, plan.view(v)) for v in node.operands]
         operands = [(plan.root(at.base), at.strided(tensor(v).rank)[0]) for v, at in seen]
         result = (plan.root(node.result), 0)
-        return ConvolutionCall(conv_symbol(dtype, target), features_first, table, (*operands, result), work)
+        symbol = conv_symbol(dtype, target)
+        if share is not None:
+            self._share_convolution(symbol, dtype, features_first)
+        apart = align(self._work(plan, step))
+        return ConvolutionCall(symbol, features_first, table, (*operands, result), work, share, apart)
+
+    def _share_convolution(self, convolution: str, dtype: str, features_first: bool) -> None:
+        """Emit the convolution of an element type that calls share, once."""
+        symbol = shared_convolution(self.symbol, convolution, features_first)
+        if symbol not in self.shared:
+            self.shared[symbol] = None
+            work = len(SHARED_KINDS) - 1
+            text = shared_convolution_text(symbol, dtype, features_first, self.target)
+            self.text += [text, shared_kernel_text(symbol, SHARED_KINDS, [work])]
 
     def _kernel_text(self, graph: Graph) -> str:
         """A kernel as LLVM text, its name left open. Equal loop graphs are expanded and written once."""
@@ -275,7 +302,7 @@ class _Generator:
         return SortCall(symbol, sizes, (plan.root(plan.view(operand).base), ordered, places), work)
 
     def _product(self, plan: Plan, step: Step, work: Size) -> ProductCall:
-        (node,), share = step.nodes, self._share(step)
+        (node,), share = step.nodes, self._share(plan, step)
         dtype = tensor(node.result).dtype.short
         if share is not None:
             self._share_product(dtype)

@@ -19,10 +19,10 @@ FIELDS = (
     *(f"{name}{axis}" for name in ("size", "taps", "places", "stride", "dilation", "low", "spread") for axis in range(AXES)),
     "x_batch", "x_group", "x_channel", *(f"x{axis}" for axis in range(AXES)),
     "w_group", "w_feature", "w_channel", "w_tap",
-    "block", "joint",
+    "block", "joint", "whole_batch",
 )  # fmt: skip
 """The table of a call, 8 bytes each: sizes, steps, strides of both operands in elements, the images' channels of a block of kernels'
-gradients, and how many images share panels."""
+gradients, how many images share panels, and the batch of the whole result, of which a call may do a part."""
 
 _PLAN = (
     "rows",  # taps of all axes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from rustorch.ir.builder import Builder
 from rustorch.ir.dims import symbol
 from rustorch.ir.dtypes import f32, f64
 from rustorch.ops import interpret
+from rustorch.runtime import threads
+from tests.codegen.execution import generated
 
 Shape = tuple[int, ...]
 TOLERANCE = {f32: 2e-6, f64: 1e-14}
@@ -113,6 +116,36 @@ def test_an_element_has_the_same_bits_wherever_it_stands() -> None:
     whole = run(x, w)
     np.testing.assert_array_equal(run(x[1:2], np.ascontiguousarray(w[:, 7:10])), whole[1:2, :, 7:10])
     np.testing.assert_array_equal(run(np.ascontiguousarray(x[..., 2:9, 5:31]), w), whole[..., 2:7, 5:29])
+
+
+SHARED: dict[str, tuple[Shape, Shape, dict[str, Any]]] = {
+    "images": ((7, 2, 16, 20, 33), (2, 24, 16, 3, 3), {"low": (1, 1), "high": (1, 1)}),
+    "images that share panels": ((13, 1, 40, 7, 7), (1, 64, 40, 3, 3), {"low": (1, 1), "high": (1, 1)}),
+    "kernel's gradient": ((37, 1, 9, 20, 33), (1, 24, 9, 20, 33), {"features_first": True, "low": (1, 1), "high": (1, 1)}),
+    "kernel's gradient, groups": ((19, 2, 9, 20, 33), (2, 24, 9, 18, 31), {"features_first": True}),
+}
+
+
+@pytest.mark.parametrize("case", SHARED)
+def test_any_number_of_threads_gives_the_same_bits(case: str) -> None:
+    image, kernel, given = SHARED[case]
+    b = Builder()
+    x, w = b.input(f32[image]), b.input(f32[kernel])
+    graph = b.build([b.conv_general(x, w, **attributes(len(image) - 3, **given))], "shared")
+    rng = np.random.default_rng(3)
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in (image, kernel)]
+    assert re.search(r"call void @test\.rt_conv_f32_\w+\.run", generated(graph, config.isa.replace("host", host_level())).llvm)
+    compiled = compile_graph(graph)
+    before, found = threads.get_num_threads(), []
+    try:
+        for count in (1, 2, 3, 7):
+            threads.set_num_threads(count)
+            found.append(compiled.run(arrays)[0])
+    finally:
+        threads.set_num_threads(before)
+    np.testing.assert_allclose(found[0], interpret(graph, arrays)[0], rtol=0, atol=2e-6 * np.abs(found[0]).max())
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0], other)
 
 
 def test_levels_are_what_they_are_called() -> None:
