@@ -150,7 +150,7 @@ def imports(generated: Generated, goal: Target) -> Mapping[str, int]:
         if symbols[0] not in _products:
             made = assemble(merge_modules([gemm_text(dtype, goal), conv_text(dtype, goal)]), goal)
             code = load(made, symbols)
-            _objects[symbols[0]] = made
+            _objects.update(dict.fromkeys(symbols, made))  # one object defines both, and must not meet another of the product
             _products[symbols[0]] = code
             _products.setdefault(symbols[1], code)
         found[symbols[0]] = _products[symbols[0]].address(symbols[0])
