@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rustorch.autodiff.forms import is_led
 from rustorch.frontend.segment import Building
-from rustorch.ir.graph import Node
+from rustorch.ir.graph import Node, Value
 from rustorch.ir.op import Linear, Stated, Zero
 
 
@@ -37,6 +37,15 @@ def history_of(building: Building, roots: Sequence[int], wanted: Sequence[int]) 
                 number -= 1
             bits |= 1 << number
     return bits, tuple(n for n, v in zip(wanted, sources, strict=True) if v in needed)
+
+
+def differentiable(nodes: Sequence[Node], sources: Iterable[Value]) -> set[Value]:
+    """The values from which gradients flow back to any of `sources`, those included."""
+    found = set(sources)
+    for node in nodes:
+        if any(v in found and is_led(node, i) for i, v in enumerate(node.operands)):
+            found.update(node.results)
+    return found
 
 
 def saves(node: Node) -> bool:

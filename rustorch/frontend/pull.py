@@ -10,13 +10,12 @@ from rustorch.autodiff.vjp import pullback
 from rustorch.errors import GradError, compose
 from rustorch.frontend.anomaly import checker, checks
 from rustorch.frontend.base import concrete, recorded
-from rustorch.frontend.history import used_history
+from rustorch.frontend.history import differentiable, used_history
 from rustorch.frontend.program import normal_form
 from rustorch.frontend.recorder import ALL, Recorder
 from rustorch.frontend.segment import Building, Key, Primitive, Segment, alias, is_floating, tensor_type, value_of
 from rustorch.frontend.state import local
 from rustorch.frontend.trie import Place
-from rustorch.ir.analysis import dependents
 from rustorch.ir.builder import Builder
 from rustorch.ir.graph import Graph, Node, Value
 from rustorch.ir.rewrite import replay_into
@@ -57,7 +56,7 @@ class Pull(Primitive):
         if not key[5]:
             return [False] * len(results)
         sources = [value_of(v) for v, flag in zip(building.ir, building.grads, strict=True) if flag]
-        depending = dependents(Graph("", (), tuple(building.b.nodes), ()), sources)
+        depending = differentiable(building.b.nodes, sources)
         return [v in depending and is_floating(v) for v in results]
 
 

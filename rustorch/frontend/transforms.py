@@ -21,14 +21,13 @@ from rustorch.frontend.course import building_of
 from rustorch.frontend.creation import full_op, tensor
 from rustorch.frontend.dual import Level
 from rustorch.frontend.elementwise import recorded
-from rustorch.frontend.history import history_of
+from rustorch.frontend.history import differentiable, history_of
 from rustorch.frontend.modes import Transforming, enable_grad, is_grad_enabled
 from rustorch.frontend.movement import cat
 from rustorch.frontend.segment import VARIABLE, Building, Key, Origin, Primitive, alias, is_floating, value_of
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import convert_to, tracked
-from rustorch.ir.analysis import dependents
-from rustorch.ir.graph import Graph, Value
+from rustorch.ir.graph import Value
 from rustorch.ir.types import TensorType
 
 Function = Callable[..., Any]
@@ -58,7 +57,7 @@ class Release(Primitive):
         made = {v for node in building.b.nodes for v in node.results}
         flagged = [value_of(v) for v, flag in zip(building.ir, building.grads, strict=True) if flag]
         sources = [v for v in flagged if v not in made] + building.values([n for n in building.tracked if n < first])
-        return x in dependents(Graph("", (), tuple(building.b.nodes), ()), sources)
+        return x in differentiable(building.b.nodes, sources)
 
 
 RELEASE = Release()

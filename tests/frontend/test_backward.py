@@ -476,3 +476,13 @@ def test_hooks_on_values_that_were_looked_at() -> None:
     y.tolist()
     (y * y).sum().backward()
     assert x.grad.tolist() == [360.0]
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, rustorch.jit], ids=["recorded", "jit"])
+def test_gradients_of_detached_factors_have_no_history(wrap: Any) -> None:
+    def program(x: Any) -> Any:
+        (g,) = rustorch.grad((x.detach() * x).sum(), x, create_graph=True)
+        (h,) = rustorch.grad((x * x).sum(), x, create_graph=True)
+        return g.requires_grad, h.requires_grad
+
+    assert wrap(program)(rustorch.tensor([2.0], requires_grad=True)) == (False, True)
