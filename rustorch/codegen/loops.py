@@ -187,6 +187,10 @@ class LoopEmitter:
         result: Value = b.div(self.as_value(b, x), self.as_value(b, y))
         return result
 
+    def ceiling(self, b: Builder, x: Index, y: Index) -> Index:
+        """x / y rounded up."""
+        return self.quotient(b, self.add(b, x, self.sub(b, y, 1)), y)
+
     def least(self, b: Builder, x: Index, y: Index) -> Index:
         """The smaller of two."""
         if isinstance(x, int) and isinstance(y, int):

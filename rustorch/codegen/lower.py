@@ -55,6 +55,8 @@ class KernelLowering(LoopEmitter):
         self.stages: dict[Node, Value] = {}
         """Scratch for the values of sums of everything beside rows."""
         self.block_of_rows: Index = 0
+        self.is_inside = False
+        """Whether the loop that is emitted stays inside of all pads along the vector axis."""
 
     def _unroll_nests(self) -> None:
         """Runs of unknown length inside another reduced loop must end with the accumulators as they began: no rotation."""
@@ -366,7 +368,34 @@ class KernelLowering(LoopEmitter):
             frames = [Frame({**index, axis: i}, lanes, u * lanes, mask, row, staged=staged) for u, mask in enumerate(masks)]
             return body(c, frames, values)
 
-        return self.vectors(b, start, count, lanes, self.schedule.unroll, carried, turn, turns)
+        window = self._window(b) if row is None else None
+        if window is None:
+            return self.vectors(b, start, count, lanes, self.schedule.unroll, carried, turn, turns)
+        # Turns inside of all pads need no masks.
+        size = lanes * self.schedule.unroll
+        first, limit = turns if turns is not None else (0, self.ceiling(b, count, size))
+        low, high = self.ceiling(b, window[0], size), self.quotient(b, window[1], size)
+        self.vectors(b, 0, count, lanes, self.schedule.unroll, (), turn, (first, self.least(b, limit, low)))
+        self.is_inside = True
+        whole = self.mul(b, high, size)
+        self.vectors(b, 0, whole, lanes, self.schedule.unroll, (), turn, (self.most(b, first, low), self.least(b, limit, high)))
+        self.is_inside = False
+        return self.vectors(b, 0, count, lanes, self.schedule.unroll, (), turn, (self.most(b, first, self.most(b, low, high)), limit))
+
+    def _window(self, b: Builder) -> tuple[Index, Index] | None:
+        """The part of the vector axis that lies inside of all pads; None without pads along it."""
+        assert self.vector is not None
+        low: Index = 0
+        high = self.size(self.space.shape[self.vector])
+        found = False
+        for node in self.step.nodes:
+            size = tensor(node.operands[0]).shape[self.vector] if node.op.name == "pad" else 0
+            if node.op.name == "pad" and size != self.space.shape[self.vector]:
+                before: Any = node.attrs["low"]
+                start = self.size(before[self.vector])
+                low, high = self.most(b, low, start), self.least(b, high, self.add(b, start, self.size(size)))
+                found = True
+        return (low, high) if found and self.schedule.lanes > 1 else None
 
     # --- the body -----------------------------------------------------------------------------------------------------------
 
@@ -543,6 +572,8 @@ class KernelLowering(LoopEmitter):
             frame.moved[key] = self._moved(b, frame, key, tensor(node.result).shape)
         inside = frame.moved[key]
         value = self._widen(b, self.read(b, operand, inside), frame.lanes)
+        if inside.mask is frame.mask:
+            return value
         return b.select(inside.mask, value, b.const(node.attrs["value"], lane_type(dtype, frame.lanes)))  # type: ignore[no-any-return]
 
     def _moved(self, b: Builder, frame: Frame, key: tuple[tuple[Size, Size], ...], shape: tuple[Size, ...]) -> Frame:
@@ -550,7 +581,7 @@ class KernelLowering(LoopEmitter):
         mask, index = frame.mask, dict(frame.index)
         for axis, (low, size) in enumerate(key):
             at = index[axis] = self.sub(b, frame.index[axis], self.size(low))
-            if shape[axis] == size:
+            if shape[axis] == size or (axis == self.vector and self.is_inside):
                 continue
             if axis == self.vector and frame.lanes > 1:
                 first = self.add(b, at, frame.offset)

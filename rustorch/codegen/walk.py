@@ -65,7 +65,7 @@ class Walk:
     def blocks(self, b: Builder) -> Index:
         """The number of blocks."""
         chunk = self._runs_together(b)
-        chunks = self._ceil(b, self.emitter.size(self.runs), chunk)
+        chunks = self.emitter.ceiling(b, self.emitter.size(self.runs), chunk)
         return self.emitter.mul(b, chunks, self._pieces(b))
 
     def pieces(self, b: Builder, block: Index, carried: Values, piece: Piece) -> Values:
@@ -95,7 +95,7 @@ class Walk:
         everything = start == 0 and count == emitter.size(self.length)
         if self.block is not None and isinstance(size, int) and size % self.block == 0 and not everything:
             return each(b, Segment(self.place(b, first, self.group[:-1]), within, count, 0), carried)
-        last = self._ceil(b, end, size)
+        last = self.emitter.ceiling(b, end, size)
         whole = everything or (self.block is not None and isinstance(size, int) and self.block % size == 0)
 
         def one(c: Builder, r: Index, values: Values) -> Values:
@@ -120,7 +120,7 @@ class Walk:
 
     def _pieces(self, b: Builder) -> Index:
         """The number of pieces of a run."""
-        return 1 if self.block is None else self._ceil(b, self.emitter.size(self.length), self.block)
+        return 1 if self.block is None else self.emitter.ceiling(b, self.emitter.size(self.length), self.block)
 
     def place(self, b: Builder, number: Index, axes: Sequence[int]) -> Place:
         """The index on each of `axes` of element `number` in row-major order."""
@@ -136,9 +136,6 @@ class Walk:
         quotient = self.emitter.quotient(b, x, y)
         return quotient, self.emitter.sub(b, x, self.emitter.mul(b, quotient, y))
 
-    def _ceil(self, b: Builder, x: Index, y: Index) -> Index:
-        """Quotient rounded up."""
-        return self.emitter.quotient(b, self.emitter.add(b, x, self.emitter.sub(b, y, 1)), y)
 
 
 def _runs(reduced: frozenset[int]) -> tuple[list[int], list[int]]:
