@@ -51,6 +51,24 @@ class ArgSpec:
 
 
 @dataclass(frozen=True)
+class CalloutSpec:
+    """A function outside that the driver calls by a symbol of its own:
+
+        int32_t SYMBOL(const int64_t *sizes, void *const *memory)
+
+    `sizes` are those of all axes of all operands, then of all results; `memory` their addresses, each C-contiguous. It fills the
+    results and returns 0, or another number where it could not.
+    """
+
+    symbol: str
+    op: str
+    attrs: tuple[tuple[str, bool | int | float | str], ...]
+    operands: tuple[tuple[str, int], ...]
+    """Element type and number of axes of each."""
+    results: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A compiled graph as data: relocatable object bytes (ELF, position independent) and its call plan."""
 
@@ -69,6 +87,8 @@ class Artifact:
     """Whether it has loops for an executor."""
     checks: tuple[str, ...] = ()
     """Message of check number k (the entry returns k + 1)."""
+    callouts: tuple[CalloutSpec, ...] = ()
+    """Functions outside whose addresses must be given when it is loaded."""
     stages: dict[str, str] = field(default_factory=dict, compare=False)
     """Text of the stages, when they were asked for."""
 

@@ -20,6 +20,7 @@ from rustorch.compiler.pipeline import generate_code, lowered, one_object
 from rustorch.compiler.stored import native_target
 from rustorch.errors import ArgumentError, Unsupported, compose
 from rustorch.ir.graph import Graph, Value
+from rustorch.ir.op import Callout
 from rustorch.ir.printer import to_text
 from rustorch.ir.types import TensorType
 
@@ -203,7 +204,9 @@ class _Export:
         for kind in kinds:
             driver = f"{self.name}.{kind}"
             graph = DERIVATIVES[kind].graph(self.named.graph, self.wrt)
-            part = generate_code(lowered(graph)[-1][1], driver, self.target)
+            simplified = lowered(graph)[-1][1]
+            _check_callouts(simplified)
+            part = generate_code(simplified, driver, self.target)
             conditions = shape_conditions(graph, part.dims)
             inputs, outputs = self._arguments(kind, part.inputs, part.outputs)
             function = ExportedFunction(
@@ -247,6 +250,20 @@ class _Export:
         given = [*self.named.inputs, *derivative.inputs(smooth, wrt)]
         found = [*(own if derivative.with_value else ()), *derivative.outputs(smooth, wrt)]
         return _renamed(inputs, given), _renamed(outputs, found)
+
+
+def _check_callouts(graph: Graph) -> None:
+    """Refuse what is computed by LAPACK, which a library that needs nothing does not have."""
+    for node in graph.nodes:
+        if isinstance(node.op.lower, Callout):
+            raise Unsupported(
+                compose(
+                    f"export: {node.op.name} is computed by LAPACK, outside of native code, and cannot be exported ahead of time",
+                    f"found {node.op.name} of {', '.join(str(v.type) for v in node.operands)}",
+                    at=str(node.location) if node.location.line else "",
+                    todo="Compute it before, and pass the result as an argument; rustorch.jit takes the function as it is.",
+                )
+            )
 
 
 def _renamed(specs: Sequence[ArgSpec], names: Names) -> tuple[ArgSpec, ...]:

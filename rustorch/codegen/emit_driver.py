@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rustorch.codegen.callout import FAILED, CalloutCall
 from rustorch.codegen.emit_llvm import ATTRIBUTES
 from rustorch.codegen.loops import Share
 from rustorch.codegen.memory_plan import MemoryPlan, Place
@@ -88,14 +89,14 @@ class SortCall:
     work: Size
 
 
-Call = KernelCall | ProductCall | ConvolutionCall | SortCall
+Call = KernelCall | ProductCall | ConvolutionCall | SortCall | CalloutCall
 PART = 256
 """The most calls of one function: LLVM's register allocation takes more than linear time with the length of a function."""
 
 
 def _memory(call: Call) -> tuple[Value, ...]:
     """The values whose memory a call needs."""
-    if isinstance(call, (KernelCall, SortCall)):
+    if isinstance(call, (KernelCall, SortCall, CalloutCall)):
         return call.memory
     if isinstance(call, ConvolutionCall):
         return tuple(value for value, _ in call.operands)
@@ -158,6 +159,10 @@ class DriverEmitter:
         longest = max((len(call.table) for call in calls if isinstance(call, ConvolutionCall)), default=0)
         if longest:
             self.lines.append(f"  %table = alloca [{longest} x i64], align 8")
+        outside = [call for call in calls if isinstance(call, CalloutCall)]
+        if outside:
+            self.lines.append(f"  %sizes = alloca [{max(len(call.sizes) for call in outside)} x i64], align 8")
+            self.lines.append(f"  %memory = alloca [{max(len(call.memory) for call in outside)} x ptr], align 8")
         used = {v for call in calls for v in _memory(call)}
         for value in sorted(used, key=self._order.__getitem__):  # pointers first: they dominate every block
             self._pointer(value)
@@ -168,6 +173,8 @@ class DriverEmitter:
                 self._convolution(call)
             elif isinstance(call, SortCall):
                 self._sort(call)
+            elif isinstance(call, CalloutCall):
+                self._callout(call)
             else:
                 self._product(call)
 
@@ -240,6 +247,20 @@ class DriverEmitter:
     def _sort(self, call: SortCall) -> None:
         arguments = [f"i64 {self.size(size)}" for size in call.sizes] + [f"ptr {self._pointer(value)}" for value in call.memory]
         self.lines.append(f"  call void @{call.symbol}({', '.join(arguments)}, ptr {self._arena(call.work)})")
+
+    def _callout(self, call: CalloutCall) -> None:
+        """A call of a function outside; the first failure stays in the flag."""
+        assert self.flag is not None
+        for k, size in enumerate(call.sizes):
+            self.lines.append(f"  store i64 {self.size(size)}, ptr {self._emit(f'getelementptr i64, ptr %sizes, i64 {k}')}")
+        for k, value in enumerate(call.memory):
+            self.lines.append(f"  store ptr {self._pointer(value)}, ptr {self._emit(f'getelementptr ptr, ptr %memory, i64 {k}')}")
+        status = self._emit(f'call i32 @"{call.symbol}"(ptr %sizes, ptr %memory)')
+        flag = self._arena(self.flag)
+        before = self._emit(f"load i32, ptr {flag}, align 4")
+        new = self._emit(f"select i1 {self._emit(f'icmp ne i32 {status}, 0')}, i32 {FAILED}, i32 0")
+        first = self._emit(f"icmp eq i32 {before}, 0")
+        self.lines.append(f"  store i32 {self._emit(f'select i1 {first}, i32 {new}, i32 {before}')}, ptr {flag}, align 4")
 
     def _convolution(self, call: ConvolutionCall) -> None:
         for k, size in enumerate(call.table):

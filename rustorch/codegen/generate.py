@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from rustorch.artifact import ArgSpec, Artifact
+from rustorch.artifact import ArgSpec, Artifact, CalloutSpec
 from rustorch.codegen.assemble import assemble, assembly
+from rustorch.codegen.callout import CalloutCall, callout_declaration, callout_sizes, callout_spec
 from rustorch.codegen.contraction import grouped_strides, kernel_strides, operand_axes, order_products, product_sizes
 from rustorch.codegen.convolution import (
     SHARED_KINDS,
@@ -52,8 +53,8 @@ from rustorch.ir.graph import Graph, Node, Payload, Value
 from rustorch.ir.printer import canonical_text
 from rustorch.ir.types import DType, TensorType
 
-_ROUTINES = ("product", "convolution", "sort")
-"""Kinds of step that are calls of functions written as LLVM text."""
+_ROUTINES = ("product", "convolution", "sort", "callout")
+"""Kinds of step that are calls of functions written as LLVM text, or of functions outside."""
 UNBOUNDED = 1 << 20
 """Stands for a symbolic size where a workspace bound is asked for."""
 
@@ -76,6 +77,8 @@ class Generated:
     calls: list[Call] = field(default_factory=list)
     dims: tuple[str, ...] = ()
     flagged: bool = False
+    callouts: tuple[CalloutSpec, ...] = ()
+    """Functions outside that the driver calls."""
 
     def artifact(self, code: bytes | None = None) -> Artifact:
         """The artifact: the assembled object (or `code`, which has it among others) and how to call it."""
@@ -94,6 +97,7 @@ class Generated:
             kernels=len(self.kernels),
             is_parallel=any(getattr(call, "share", None) is not None for call in self.calls),
             checks=self.checks,
+            callouts=self.callouts,
         )
 
     @property
@@ -115,7 +119,7 @@ class Generated:
     @property
     def checks(self) -> tuple[str, ...]:
         """Messages of the checks inside."""
-        return ("an index is out of range",) if self.flagged else ()
+        return (*(("an index is out of range",) if self.flagged else ()), *(("a callout has failed",) if self.callouts else ()))
 
     def assembly(self) -> str:
         """Assembly text of the module."""
@@ -141,6 +145,7 @@ class _Generator:
         self.declarations: dict[str, str] = {}
         self.products: dict[str, None] = {}
         self.convolutions: dict[str, None] = {}
+        self.callouts: dict[CalloutSpec, None] = {}
         self.constants: dict[Value, None] = {}
         self.shared: dict[str, None] = {}
         """Products that calls share."""
@@ -153,7 +158,7 @@ class _Generator:
         lowered = [(plan, step, self._lowered(plan, step)) for plan in self.plans for step in plan.steps]
         prepared = [(plan, step, low) for plan, step, low in lowered if low is not None or step.kind in _ROUTINES]
         uses = [self._use(*one) for one in prepared]
-        flagged = any(low is not None and low.flagged for _, _, low in prepared)
+        flagged = any(step.kind == "callout" or (low is not None and low.flagged) for _, step, low in prepared)
         memory, scratch = plan_memory(self.graph, self.plan.outputs, self.constants, uses)
         flag: Size | None = None
         if flagged:
@@ -169,7 +174,7 @@ class _Generator:
         llvm = "\n".join([*constants, *self.text, driver, *sorted(self.declarations.values()), ""])
         return Generated(
             self.graph, self.target, self.symbol, self.plan, memory, self.kernels, tuple(self.products), tuple(self.convolutions), llvm,
-            calls, tuple(dims), flagged,
+            calls, tuple(dims), flagged, tuple(self.callouts),
         )  # fmt: skip
 
     # --- steps --------------------------------------------------------------------------------------------------------------
@@ -207,7 +212,7 @@ class _Generator:
     def _use(self, plan: Plan, step: Step, lowered: Lowered | None) -> Use:
         if lowered is not None:
             tasks = lowered.share.most if lowered.share is not None else 1
-            return Use(lowered.memory, tuple(tasks * size for size in _scratch_sizes(lowered)))
+            return Use(lowered.memory, tuple(tasks * size for size in _scratch_sizes(lowered)), lowered.reused)
         (node,) = step.nodes
         touched = [plan.root(plan.view(v).base) for v in node.operands]
         share = self._share(plan, step)
@@ -218,6 +223,8 @@ class _Generator:
         (node,) = step.nodes
         if step.kind == "convolution":
             return conv_work(*self._convolution_table(plan, node)).total
+        if step.kind == "callout":
+            return 0
         if step.kind == "sort":
             return sort_work_bytes(tensor(node.operands[0]).shape[node.attrs["axis"]], tensor(node.operands[0]).dtype)
         _, *sizes = product_sizes(node)
@@ -236,6 +243,8 @@ class _Generator:
     def _call(self, plan: Plan, step: Step, lowered: Lowered | None, scratch: list[Size]) -> Call:
         if step.kind == "convolution":
             return self._convolution(plan, step, scratch[0])
+        if step.kind == "callout":
+            return self._callout(plan, step.nodes[0])
         if step.kind == "sort":
             return self._sort(plan, step.nodes[0], scratch[0])
         if lowered is None:
@@ -300,6 +309,13 @@ class _Generator:
         sizes = (product(type_.shape[:axis]), type_.shape[axis], product(type_.shape[axis + 1 :]), tensor(node.results[0]).shape[axis])
         ordered, places = map(plan.root, node.results)
         return SortCall(symbol, sizes, (plan.root(plan.view(operand).base), ordered, places), work)
+
+    def _callout(self, plan: Plan, node: Node) -> CalloutCall:
+        spec = callout_spec(node)
+        self.callouts[spec] = None
+        self.declarations[spec.symbol] = callout_declaration(spec.symbol)
+        memory = (*(plan.root(plan.view(v).base) for v in node.operands), *map(plan.root, node.results))
+        return CalloutCall(spec.symbol, callout_sizes(node), memory)
 
     def _product(self, plan: Plan, step: Step, work: Size) -> ProductCall:
         (node,), share = step.nodes, self._share(plan, step)

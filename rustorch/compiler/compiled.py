@@ -15,7 +15,7 @@ import numpy as np
 from rustorch.artifact import Artifact, EntryPlan, Layout, Signature
 from rustorch.compiler import stored
 from rustorch.config import config
-from rustorch.errors import DimensionError
+from rustorch.errors import DimensionError, LinAlgError
 from rustorch.ir.analysis import digest
 from rustorch.ir.graph import Graph
 from rustorch.ops.interpret import interpret
@@ -63,8 +63,8 @@ class Compiled:
             return interpret(self.graph, list(arrays))
         try:
             return self.executable.run(arrays, outputs)
-        except DimensionError:
-            interpret(self.graph, list(arrays))  # the references say which index it was, and at which line of the user's program
+        except (DimensionError, LinAlgError):
+            interpret(self.graph, list(arrays))  # the references say which index or matrix it was, and at which line of the user's program
             raise
 
 

@@ -24,11 +24,13 @@ from rustorch.config import config
 from rustorch.errors import CompilerBug, UserError, compose
 from rustorch.ir.analysis import digest
 from rustorch.ir.graph import Graph, Node, Value
+from rustorch.ir.op import REGISTRY
 from rustorch.ir.pattern import Log
 from rustorch.ir.printer import to_text
 from rustorch.ir.verifier import verify
 from rustorch.passes import contract, dead_code, inline, simplify
 from rustorch.runtime import threads
+from rustorch.runtime.callouts import callout_address
 from rustorch.runtime.executable import Executable
 from rustorch.runtime.loader import Loaded, load
 
@@ -143,7 +145,7 @@ def generate_code(graph: Graph, symbol: str, goal: Target) -> Generated:
 
 
 def imports(generated: Generated, goal: Target) -> Mapping[str, int]:
-    """Addresses of the shared matrix products and convolutions, each compiled once per process."""
+    """Addresses of the shared matrix products and convolutions, each compiled once per process, and of functions outside."""
     found: dict[str, int] = {}
     for dtype in generated.convolutions:  # these first: they bring the product that they are made of
         symbols = [conv_symbol(dtype, goal), gemm_symbol(dtype, goal)]
@@ -160,6 +162,8 @@ def imports(generated: Generated, goal: Target) -> Mapping[str, int]:
             made = assemble(gemm_text(dtype, goal), goal)
             _products[symbol], _objects[symbol] = load(made, [symbol]), made
         found[symbol] = _products[symbol].address(symbol)
+    for spec in generated.callouts:
+        found[spec.symbol] = callout_address(spec, functools.partial(REGISTRY[spec.op].reference, **dict(spec.attrs)))
     return found
 
 

@@ -1,7 +1,7 @@
 """A graph run node by node, without code of its own: what a program gets that may never come back.
 
 What numpy computes with the same bits as our code (movement, comparisons, arithmetic that is rounded once) goes to the ops'
-references. Any other node goes to a *single*: code of one node with symbolic sizes, made once per process for all shapes and kept
+references, and so does what calls out of native code. Any other node goes to a *single*: code of one node with symbolic sizes, made once per process for all shapes and kept
 by its structure. The singles that a graph lacks are compiled together, in one module, as plain code: two milliseconds each.
 
 The passes run first, and the bits are those of the compiled graph: no op of ours is rounded differently beside another one.
@@ -20,17 +20,19 @@ from typing import Any
 import numpy as np
 
 from rustorch.codegen.assemble import assemble
+from rustorch.codegen.callout import is_callout
 from rustorch.codegen.generate import merge_modules
 from rustorch.compiler.compiled import Cost
 from rustorch.compiler.pipeline import generate_code, imports
 from rustorch.compiler.stored import native_target
-from rustorch.errors import DimensionError
+from rustorch.errors import DimensionError, LinAlgError
 from rustorch.ir.builder import Builder
 from rustorch.ir.dims import Size, symbol
 from rustorch.ir.graph import Graph, Node, Value
 from rustorch.ir.op import Trait
 from rustorch.ir.types import TensorType
 from rustorch.ops.interpret import interpret
+from rustorch.runtime.callouts import alone
 from rustorch.runtime.executable import Executable
 from rustorch.runtime.loader import load
 
@@ -71,7 +73,8 @@ class Stepwise:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self._parts = {node: structure(node) for node in graph.nodes if node.op.name not in EXACT and not node.op.has(Trait.CONSTANT)}
+        own = (node for node in graph.nodes if node.op.name not in EXACT and not node.op.has(Trait.CONSTANT) and not is_callout(node))
+        self._parts = {node: structure(node) for node in own}
         self._tasks: list[Task] = []
         self._constants: dict[int, Array] = {}
         self._outputs: list[tuple[int, bool]] = []
@@ -93,8 +96,8 @@ class Stepwise:
         """The outputs for these inputs, each in memory of its own."""
         try:
             return self._run(arrays)
-        except DimensionError:
-            interpret(self.graph, list(arrays))  # says which index it was, and at which line of the user's program
+        except (DimensionError, LinAlgError):
+            interpret(self.graph, list(arrays))  # says which index or matrix it was, and at which line of the user's program
             raise
 
     def _run(self, arrays: Sequence[Array]) -> list[Array]:
@@ -124,7 +127,8 @@ class Stepwise:
             if node.op.has(Trait.CONSTANT):
                 self._constants[place[node.result]] = _constant(node)
             else:
-                run = functools.partial(node.op.reference, **node.attrs) if part is None else part.runner(singles[part], node)
+                reference = functools.partial(node.op.reference, **node.attrs)
+                run = part.runner(singles[part], node) if part is not None else alone(reference) if is_callout(node) else reference
                 dead = tuple(place[v] for v in dict.fromkeys(node.operands) if last[v] is node and v not in held)
                 self._tasks.append(Task(run, tuple(place[v] for v in node.operands), place[node.result], dead))
             if node.op.name in VIEWS or node.op.has(Trait.CONSTANT):

@@ -63,7 +63,7 @@ def entry_of(
         conditions=tuple((str(rename(size, names)), least) for size, least in decisive(program.graph).items()) if names else (),
         by_size="types" if any(result.sized for result in results) else "",
         work_bytes=artifact.work_bytes,
-        cost=_cost(program.graph, names),
+        cost=_cost(program.graph, names, _UNLOCKED if artifact.callouts else 0),
         slots=TensorSlots("_array", _FRESH),
         as_tuple=as_tuple,
         epoch=epoch,
@@ -94,9 +94,13 @@ def argument(x: Any, place: int) -> Source | None:
     return Source(type(x).__name__, place) if type(x) in (float, int) else None
 
 
-def _cost(graph: Graph, names: Mapping[str, str]) -> int | str:
+_UNLOCKED = 1 << 20
+"""More than programs cost that keep the interpreter's lock: Python code inside may let other threads run, so its inputs must be held."""
+
+
+def _cost(graph: Graph, names: Mapping[str, str], least: int) -> int | str:
     """Elements read, written and computed: what the time of a call grows with; dimensions by their other names."""
-    total: Size = 0
+    total: Size = least
     for node in graph.nodes:
         for value in (*node.operands, *node.results):
             if isinstance(value.type, TensorType):

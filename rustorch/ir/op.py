@@ -153,13 +153,18 @@ class Nest:
 
 
 @dataclass(frozen=True)
+class Callout:
+    """The reference itself does the work, called from native code: LAPACK, through numpy. Operands and results lie in memory, row by row."""
+
+
+@dataclass(frozen=True)
 class Never:
     """Never reaches code generation (expanded or folded before); `why` says how."""
 
     why: str
 
 
-Lowering = SameName | Monoid | IndexMap | Nest | Never
+Lowering = SameName | Monoid | IndexMap | Nest | Callout | Never
 
 
 # --- Names users know, samples and refusals ---------------------------------------------------------------------------

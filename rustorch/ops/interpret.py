@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rustorch.errors import ArgumentError, CompilerBug, DimensionError, DTypeError, ShapeError, compose
+from rustorch.errors import ArgumentError, CompilerBug, DimensionError, DTypeError, LinAlgError, ShapeError, compose
 from rustorch.ir.dims import Dim, Size, evaluate, symbols
 from rustorch.ir.graph import Graph, Node, Value
 from rustorch.ir.types import TensorType, Type, element
@@ -97,8 +97,8 @@ def evaluate_node(node: Node, operands: Sequence[Array], sizes: Mapping[str, int
         attrs["regions"] = tuple((lambda r: lambda *arrays: _run(r, arrays, sizes, outer))(region) for region in node.regions)
     try:
         found = node.op.reference(*operands, **attrs)
-    except DimensionError as error:
-        raise DimensionError(compose(str(error), at=str(node.location) if node.location.line else "")) from None
+    except (DimensionError, LinAlgError) as error:
+        raise type(error)(compose(str(error), at=str(node.location) if node.location.line else "")) from None
     results = list(found) if isinstance(found, (tuple, list)) else [found]
     if len(results) != len(node.results):
         raise CompilerBug(f"the reference of {node.op.name} gave {len(results)} results, not {len(node.results)}")

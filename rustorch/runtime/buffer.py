@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,17 @@ def workspace(size: int) -> int:
     _workspace.start = -(-address(_workspace.block) // ALIGNMENT) * ALIGNMENT
     _workspace.size = size
     return _workspace.start
+
+
+@contextlib.contextmanager
+def workspace_aside() -> Iterator[None]:
+    """Inside, this thread's workspace is another one: for Python code that runs while native code uses it."""
+    kept = _workspace.block, _workspace.start, _workspace.size
+    _workspace.block, _workspace.start, _workspace.size = np.empty(0, np.uint8), 0, 0
+    try:
+        yield
+    finally:
+        _workspace.block, _workspace.start, _workspace.size = kept
 
 
 class Arena(ctypes.Structure):

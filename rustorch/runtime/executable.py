@@ -19,7 +19,7 @@ import numpy as np
 
 from rustorch.artifact import ArgSpec, Artifact
 from rustorch.errors import ArgumentError, CompilerBug, DimensionError, DTypeError, ShapeError, compose
-from rustorch.runtime import buffer
+from rustorch.runtime import buffer, callouts
 from rustorch.runtime.buffer import READABLE, WRITEABLE, Array
 from rustorch.runtime.loader import Loaded
 
@@ -47,8 +47,8 @@ class Executable:
         """The outputs for these inputs, in new arrays or in `outputs`.
 
         Inputs that are strided or misaligned are copied. Raises `ArgumentError`, `DTypeError` or `ShapeError` naming the input
-        or output that does not fit; `DimensionError` (an `IndexError`) where an index inside the graph is out of range (then
-        `outputs` hold no result).
+        or output that does not fit; `DimensionError` (an `IndexError`) where an index inside the graph is out of range, and what a
+        callout raises (then `outputs` hold no result).
         """
         if len(arrays) != len(self._dtypes):
             raise ArgumentError(self._asked(f"takes {len(self._inputs)} inputs", f"got {len(arrays)}", _listed(self._inputs)))
@@ -125,8 +125,11 @@ class Executable:
                 raise ArgumentError(self._asked(f"output {expected} overlaps an input or another output"))
         return list(outputs)
 
-    def _failure(self, code: int) -> Exception:
+    def _failure(self, code: int) -> BaseException:
         checks = self.artifact.checks
+        error = callouts.failure() if code == len(checks) and self.artifact.callouts else None
+        if error is not None:
+            return error
         if 0 < code <= len(checks):
             return DimensionError(checks[code - 1])
         return CompilerBug(self._asked(f"returned {code}", f"it has {len(checks)} checks"))
