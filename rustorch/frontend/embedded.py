@@ -14,9 +14,9 @@ from rustorch.errors import TraceError, compose
 from rustorch.frontend.applied import Stated
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.course import course
-from rustorch.frontend.function import state_rules, traced_rule
 from rustorch.frontend.graph import OperationNode
 from rustorch.frontend.hooks import call_tensor_hooks
+from rustorch.frontend.rules import state_rules, traced_rule
 from rustorch.frontend.segment import tensor_type
 from rustorch.frontend.trace import Trace, set_embedding
 from rustorch.ir.graph import Graph, Node, Value
