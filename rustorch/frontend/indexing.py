@@ -27,7 +27,7 @@ from rustorch.frontend.operation import from_array
 from rustorch.frontend.reduction import where_op
 from rustorch.frontend.sizes import plain
 from rustorch.frontend.state import local
-from rustorch.frontend.storage import check_writable, convert_to, rebind, write
+from rustorch.frontend.storage import check_writable, convert_to, over, rebind, write
 from rustorch.ir.dims import Dim, Size, product
 from rustorch.ir.dtypes import bool_, i64
 from rustorch.ir.types import TensorType
@@ -333,7 +333,7 @@ def setitem(x: Any, index: Any, value: Any) -> None:
         return
     view = basic(x, entries)
     check_writable(view)
-    write(view, fill_like(_as_tensor(x, value), view._type))
+    write(view, over(view, fill_like(_as_tensor(x, value), view._type)))
 
 
 def _number(x: Any, value: Any) -> Any:
@@ -360,7 +360,7 @@ def copy_(x: Any, value: Any) -> Any:
                     f"elements of shape {list(shape)} were to be written over {list(own)}",
                 )
             )
-    write(x, fill_like(source, x._type))
+    write(x, over(x, fill_like(source, x._type)))
     return x
 
 

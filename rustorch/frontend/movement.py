@@ -99,6 +99,9 @@ def cat_op(b: Builder, tensors: Sequence[Value], dim: int) -> Value:
     dtype = result_type(*tensors)
     if any(shape_of(x) != (0,) for x in tensors):  # a vector of nothing goes with everything, as it does in PyTorch
         tensors = [x for x in tensors if shape_of(x) != (0,)]
+    for i, x in enumerate(tensors):
+        if not shape_of(x):
+            raise ShapeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
     first = shape_of(tensors[0])
     axis = axis_of(dim, len(first))
     for i, x in enumerate(tensors):
@@ -111,8 +114,6 @@ def cat_op(b: Builder, tensors: Sequence[Value], dim: int) -> Value:
                     f"Sizes of tensors must match except in dimension {axis}. Expected size {s} but got size {t} for tensor number "
                     f"{i} in the list."
                 )
-    if not first:
-        raise ShapeError("zero-dimensional tensor (at position 0) cannot be concatenated")
     joined: Value = b.concat(*(convert(b, x, dtype) for x in tensors), axis=axis)
     return joined
 
@@ -285,8 +286,8 @@ def transpose(input: Any, dim0: int, dim1: int) -> Any:
     """Two dimensions exchanged."""
     rank = len(input._type.shape)
     order = list(range(rank))
+    a, c = axis_of(dim0, rank), axis_of(dim1, rank)
     if rank:
-        a, c = axis_of(dim0, rank), axis_of(dim1, rank)
         order[a], order[c] = c, a
     return permute(input, tuple(order))
 

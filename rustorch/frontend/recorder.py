@@ -32,7 +32,19 @@ from rustorch.errors import UserError
 from rustorch.frontend.base import GIL, Array, TensorBase, concrete, looked_into
 from rustorch.frontend.explain import note, note_closed, note_new_edge
 from rustorch.frontend.history import history_of
-from rustorch.frontend.segment import GONE, Building, Key, Origin, Primitive, Scalar, Segment, carrier, located, tensor_type
+from rustorch.frontend.segment import (
+    GONE,
+    Building,
+    Key,
+    Origin,
+    Primitive,
+    Scalar,
+    Segment,
+    carrier,
+    located,
+    remembering,
+    tensor_type,
+)
 from rustorch.frontend.sight import Recorded
 from rustorch.frontend.state import defaults, local, set_first_segment
 from rustorch.frontend.trie import INPUT, MODE, NUMBER, PACKING, Place, Step, trie
@@ -290,6 +302,8 @@ class Recorder(Segment):
         self.known.clear()
         self._building = None
         self.history = history
+        if history:
+            remembering.add(self)
         if not history:
             self.let_go()
         elif self.has_freed:

@@ -369,3 +369,14 @@ class Segment:
 
 GONE = object()
 """In the place of a tensor that nobody can read any more."""
+
+remembering: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Closed segments that gradients may still flow back through: they hold the arrays that they have read."""
+
+
+def keep_apart(array: np.ndarray[Any, Any]) -> None:
+    """Let nobody who remembers an array see what is about to be written into its memory."""
+    for segment in list(remembering):
+        for i, read in enumerate(segment.arrays):
+            if np.may_share_memory(read, array):
+                segment.arrays[i] = read.copy()

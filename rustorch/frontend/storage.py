@@ -20,7 +20,7 @@ from rustorch.errors import ArgumentError, DTypeError, GradError, ShapeError, co
 from rustorch.frontend.base import Array, Extra, Link, TensorBase, concrete, looked_into
 from rustorch.frontend.emission import Builder, Value, convert, dtype_of, operation, reshape, shape_of
 from rustorch.frontend.operation import set_writer
-from rustorch.frontend.segment import LEAF, VARIABLE, Track
+from rustorch.frontend.segment import LEAF, VARIABLE, Track, keep_apart
 from rustorch.frontend.state import local
 from rustorch.ir.dims import product
 from rustorch.ir.dtypes import bool_, i64
@@ -334,6 +334,7 @@ def store(x: TensorBase, value: TensorBase, differentiable: bool) -> None:
     if extra is not None and x._array is not None and segment.writes_memory and looked_into(x):
         elements = value._elements()
         segment = local.segment
+        keep_apart(x._array)
         np.copyto(x._array, elements)
         segment.forget(x)
         x._requires_grad, x._origin = value._requires_grad or stays_leaf, value._origin
@@ -348,6 +349,11 @@ def store(x: TensorBase, value: TensorBase, differentiable: bool) -> None:
             become_leaf(x)
     if extra is not None and extra.views:
         _derive_views(x)
+
+
+def over(x: TensorBase, value: Any) -> Any:
+    """The value that is written over all of `x`, whose history gets zeros."""
+    return covered(value, x) if x._requires_grad and local.segment.mode and not is_leaf(x) else value
 
 
 def _with_history(x: TensorBase, value: TensorBase, differentiable: bool) -> Any:

@@ -184,8 +184,12 @@ class Walk:
                     self.last[id(x)] = id(segment)
 
     def asked(self, segment: Any) -> dict[int, TensorBase]:
-        """The tensors that were asked for and are values of a segment, by number."""
-        return {n: x for x in self.tensors or () if (n := number_in(segment, x)) is not None}
+        """The tensors that were asked for and are values of a segment, by number: a leaf has several where its memory is shared."""
+        found = {n: x for x in self.tensors or () if (n := number_in(segment, x)) is not None}
+        for number, (x, origin) in segment.sources.items():
+            if origin is None and self.chosen is not None and id(x) in self.chosen:
+                found[number] = x
+        return found
 
     def leads_on(self, origin: Origin) -> bool:
         """Whether gradients at a value of an earlier segment are wanted, or lead to some that are."""

@@ -183,3 +183,25 @@ def test_c3_28_a_freed_graph(door: Door) -> None:
     with pytest.raises(RuntimeError, match=r"^Trying to backward through the graph a second time"):
         door(program, leaf(1.0))
     assert [g.tolist() for g in door(lambda x: grad((x * x).sum(), [x], retain_graph=True), leaf(3.0))] == [[6.0]]
+
+
+def test_c3_33_orders_through_values_that_were_looked_at(door: Door) -> None:
+    """A leaf whose memory is shared has a number of its own in every backward graph: all of them count."""
+    x = tensor(0.7, dtype=rustorch.float64, requires_grad=True)
+    shared = x.detach().numpy()
+
+    def program() -> Any:
+        y = x.sigmoid()
+        z = x * y
+        if not door.compiled:
+            y.tolist()
+            z.tolist()
+        (first,) = grad(z * z, x, create_graph=True)
+        return grad(first * first, x)[0]
+
+    s = 1 / (1 + np.exp(-0.7))
+    ds, dds = s * (1 - s), s * (1 - s) * (1 - 2 * s)
+    z, dz, ddz = 0.7 * s, s + 0.7 * ds, 2 * ds + 0.7 * dds
+    first, second = 2 * z * dz, 2 * dz * dz + 2 * z * ddz
+    assert door(program).item() == pytest.approx(2 * first * second, rel=1e-12)
+    assert shared == 0.7

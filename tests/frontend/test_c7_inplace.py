@@ -202,6 +202,40 @@ def test_c7_65_at_the_second_order(door: Door) -> None:
     assert (first.tolist(), second.tolist()) == ([6.0, 192.0], [30.0, 480.0])
 
 
+def test_c7_65_memory_that_was_shared_after_it_was_read(door: Door) -> None:
+    """The write goes to memory that an earlier program has read, and reads again when it is differentiated."""
+    x, w = tensor([0.5, -0.5]), leaf(-1.0, -2.0)
+    plain = x.detach().numpy()
+    del plain
+
+    def program() -> Any:
+        mask = x.detach() > 0
+        y = rustorch.where(mask, w.sum(), x)
+        if not door.compiled:
+            y.tolist()
+        x.copy_(y.detach())
+        return y
+
+    (gradient_,) = rustorch.grad(door(program).sum(), w)
+    assert gradient_.tolist() == [1.0, 1.0]
+    assert x.tolist() == [-3.0, -0.5]
+
+
+def test_c7_65_a_masked_write(door: Door) -> None:
+    w = leaf(-1.0, -2.0)
+
+    def program(x: Any) -> Any:
+        y = x * 1
+        if not door.compiled:
+            y.detach().numpy()
+        y[y.detach() > 0] = w.sum()
+        return y
+
+    y = door(program, tensor([0.5, -0.5]))
+    (gradient_,) = rustorch.grad(y.sum(), w)
+    assert (y.tolist(), gradient_.tolist()) == ([-3.0, -0.5], [1.0, 1.0])
+
+
 # --- 66: legal writes -------------------------------------------------------------------------------------------------
 
 
