@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from rustorch.codegen.callout import is_callout
 from rustorch.codegen.contraction import grouped_strides, kernel_strides, operand_axes
 from rustorch.codegen.schedule import ROW_BLOCK
 from rustorch.codegen.views import View, follows, is_virtual, real_axes, tensor, view
@@ -184,9 +185,9 @@ class _Fuser:
         elif _OWN_STEP.get(name) == "scan":
             for operand in node.operands:
                 self._require(operand, True)
-        elif name == "sort":
-            (operand,) = node.operands
-            self._require(operand, self.plan.view(operand).is_contiguous(tensor(operand).shape))
+        elif name == "sort" or is_callout(node):
+            for operand in node.operands:
+                self._require(operand, self.plan.view(operand).is_contiguous(tensor(operand).shape))
         elif name == "conv_general":
             self._require(node.operands[0], True)
             self._require(node.operands[1], kernel_strides(self.plan.view(node.operands[1]), node) is not None)
@@ -219,7 +220,7 @@ class _Fuser:
         return step
 
     def _own_step(self, node: Node) -> None:
-        step = self._step(_OWN_STEP[node.op.name])
+        step = self._step("callout" if is_callout(node) else _OWN_STEP[node.op.name])
         step.nodes.append(node)
         self.home.update(dict.fromkeys(node.results, step))
         if step.kind == "alias":
@@ -539,7 +540,7 @@ def _has_own_step(node: Node) -> bool:
         shape = tensor(node.operands[0]).shape
         negative = any(isinstance(size, int) and size < 0 for size in (*low, *high))
         return negative or not shape or any(isinstance(size, int) and size < 2 for size in shape)
-    return node.op.name in _OWN_STEP and not (node.op.name == "reshape" and is_virtual(node))
+    return is_callout(node) or node.op.name in _OWN_STEP and not (node.op.name == "reshape" and is_virtual(node))
 
 
 def _reduced_axes(node: Node) -> frozenset[int]:
