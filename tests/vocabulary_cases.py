@@ -167,6 +167,25 @@ elementwise("special.xlogy", lambda t, x, y: t.special.xlogy(x, y), X, P, to=sp.
 case("special.logsumexp", lambda t, x: t.special.logsumexp(x, 1), X, to=lambda x: sp.logsumexp(x, 1))
 case("special.softmax", lambda t, x: t.special.softmax(x, 0), X, to=lambda x: sp.softmax(x, 0))
 case("special.log_softmax", lambda t, x: t.special.log_softmax(x, 0), X, to=lambda x: sp.log_softmax(x, 0))
+elementwise("special.ndtr", lambda t, x: t.special.ndtr(3 * x), X, to=lambda x: sp.ndtr(3 * x))
+elementwise("special.ndtri", lambda t, x: t.special.ndtri(x), C, to=sp.ndtri)
+elementwise("special.gammaln", lambda t, x: t.special.gammaln(x), P, to=sp.gammaln)
+elementwise("special.digamma", lambda t, x: t.special.psi(x), P, to=sp.digamma)
+elementwise("special.multigammaln", lambda t, x: t.special.multigammaln(x + 2, 3), P, to=lambda x: np.vectorize(sp.multigammaln)(x + 2, 3))
+elementwise("polygamma", lambda t, x: (t.polygamma(1, x), x.polygamma(2)), P, to=lambda x: (sp.polygamma(1, x), sp.polygamma(2, x)))
+elementwise("special.erfc", lambda t, x: t.special.erfc(x), X, to=sp.erfc)
+elementwise("special.erfinv", lambda t, x: t.special.erfinv(x), C, to=sp.erfinv)
+elementwise("special.exp2", lambda t, x: t.special.exp2(x), X, to=np.exp2)
+elementwise("logaddexp2", lambda t, x, y: t.logaddexp2(x, y), X, Y, to=np.logaddexp2)
+for _name, _numpy in (
+    ("log2", np.log2), ("log10", np.log10), ("tan", np.tan), ("sinh", np.sinh), ("cosh", np.cosh), ("atan", np.arctan), ("asinh",
+      np.arcsinh),  # fmt: skip
+):  # fmt: skip
+    elementwise(_name, lambda t, x, n=_name: getattr(t, n)(x), P / 2, to=_numpy)
+for _name, _numpy in (("asin", np.arcsin), ("acos", np.arccos), ("atanh", np.arctanh), ("exp", np.exp), ("sin", np.sin), ("rsqrt",
+  lambda x: x**-0.5)):  # fmt: skip
+    elementwise(_name, lambda t, x, n=_name: getattr(x, n)(), C, to=_numpy)
+elementwise("atan2", lambda t, x, y: t.atan2(x, y), X, Y, to=np.arctan2)
 elementwise("logaddexp", lambda t, x, y: t.logaddexp(x, y), X, Y, to=np.logaddexp)
 elementwise("clamp", lambda t, x: t.clamp(x, -0.5, 0.7), X, to=lambda x: np.clip(x, -0.5, 0.7))
 elementwise("clamp tensors", lambda t, x, y, z: x.clamp(y, z), X, -P, Q, to=lambda x, y, z: np.minimum(np.maximum(x, y), z))
@@ -331,6 +350,8 @@ case("reshape", lambda t, x: (t.reshape(x, (2, -1)), x.flatten(), t.unflatten(x,
 case("squeeze", lambda t, x: (t.unsqueeze(x, -1), x.unsqueeze(0).squeeze(), x.unsqueeze(1).squeeze(1)), X,
      to=lambda x: (x[..., None], x, x))  # fmt: skip
 case("narrow", lambda t, x: (t.narrow(x, 1, 1, 2), x.select(1, -1), t.select(x, 0, 1)), X, to=lambda x: (x[:, 1:3], x[:, -1], x[1]))
+case("turned in place", lambda t, x: (x.clone().t_(), x.clone().unsqueeze_(1), x.clone().transpose_(0, 1).unsqueeze_(0).squeeze_()), X,
+     to=lambda x: (x.T, x[:, None], x.T))  # fmt: skip
 case("T", lambda t, x: (x.T, x.mT, x.t(), x.H), X, to=lambda x: (x.T,) * 4)
 
 # --- Places -----------------------------------------------------------------------------------------------------------

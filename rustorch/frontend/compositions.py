@@ -423,6 +423,54 @@ def logit(b: Builder, input: Value, eps: float | None = None) -> Value:
 
 
 @operation
+def logaddexp2(b: Builder, input: Value, other: Value) -> Value:
+    """log2(2^x + 2^y), without overflow."""
+    x, y = together(b, input, other, to="float")
+    found: Value = b.mul(b.logaddexp(b.mul(x, math.log(2)), b.mul(y, math.log(2))), 1 / math.log(2))
+    return found
+
+
+@operation
+def ndtr(b: Builder, input: Value) -> Value:
+    """The normal distribution's cumulative function: erfc(-x / sqrt(2)) / 2, which keeps its digits in both tails."""
+    x = as_float(b, input)
+    found: Value = b.mul(b.erfc(b.mul(x, -math.sqrt(0.5))), 0.5)
+    return found
+
+
+@operation
+def ndtri(b: Builder, input: Value) -> Value:
+    """The inverse of `ndtr`: sqrt(2) erfinv(2 p - 1)."""
+    p = as_float(b, input)
+    found: Value = b.mul(b.erfinv(b.sub(b.mul(p, 2.0), 1.0)), math.sqrt(2))
+    return found
+
+
+@operation(name="polygamma")
+def polygamma_op(b: Builder, input: Value, order: int) -> Value:
+    """The derivative of digamma of an order."""
+    found: Value = b.digamma(as_float(b, input)) if order == 0 else b.polygamma(as_float(b, input), order=order)
+    return found
+
+
+def polygamma(n: int, input: Any, *, out: Any = None) -> Any:
+    """The n-th derivative of digamma."""
+    return polygamma_op(input, n, out=out)
+
+
+@operation(name="mvlgamma")
+def multigammaln(b: Builder, input: Value, p: int) -> Value:
+    """The logarithm of the multivariate gamma function: p (p - 1) / 4 log(pi) + the sum of lgamma(x - j / 2), j from 0 to p - 1."""
+    x = as_float(b, input)
+    if p < 1:
+        raise ArgumentError("p has to be greater than or equal to 1")
+    total: Value = b.add(b.const(p * (p - 1) / 4 * math.log(math.pi), x), b.lgamma(x))
+    for j in range(1, p):
+        total = b.add(total, b.lgamma(b.sub(x, j / 2)))
+    return total
+
+
+@operation
 def sinc(b: Builder, input: Value) -> Value:
     """sin(pi x) / (pi x), 1 at 0. Near 0 it is the series, which has all derivatives."""
     x = as_float(b, input)
@@ -440,6 +488,7 @@ def sinc(b: Builder, input: Value) -> Value:
 FUNCTIONS = (
     positive, trunc, frac, rounded, signbit, frexp, ldexp, nextafter, nan_to_num, isnan, isinf, isposinf, isneginf, isfinite, isreal,
     isclose, isin, fmod, fmax, fmin, heaviside, float_power, hypot, lerp, addcmul, addcdiv, deg2rad, rad2deg, xlogy, logit, sinc,
+    logaddexp2, multigammaln,
 )  # fmt: skip
 """Functions that are methods, too."""
 

@@ -87,9 +87,11 @@ from rustorch.frontend.compositions import (
     isreal,
     ldexp,
     lerp,
+    logaddexp2,
     logit,
     nan_to_num,
     nextafter,
+    polygamma,
     positive,
     rad2deg,
     signbit,
@@ -97,6 +99,7 @@ from rustorch.frontend.compositions import (
     trunc,
     xlogy,
 )
+from rustorch.frontend.compositions import multigammaln as mvlgamma
 from rustorch.frontend.compositions import rounded as round
 from rustorch.frontend.contraction import (
     addbmm,
@@ -345,6 +348,8 @@ METHODS: dict[str, Any] = {
 }  # fmt: skip
 METHODS |= arrangement.METHODS | contraction.METHODS
 METHODS |= {
+    "polygamma": compositions.polygamma_op,
+    "narrow_copy": lambda self, dim, start, length: same(narrow(self, dim, start, length)),
     "subtract": sub,
     "divide": div,
     "true_divide": div,
@@ -352,6 +357,10 @@ METHODS |= {
     "clip": clamp,
     "fix": trunc,
     "where": lambda self, condition, other: reduction.where_op(condition, self, other),
+}
+METHODS |= {
+    f"{name}_": indexing.turned_in_place(METHODS[name])
+    for name in ("squeeze", "unsqueeze", "t", "transpose", "swapaxes", "swapdims")
 }
 METHODS |= {
     f"{name}_": elementwise.in_place(METHODS[name])
@@ -368,19 +377,19 @@ __all__ = [
     "argmax", "argmin", "argsort", "argwhere", "as_strided", "as_strided_scatter", "atleast_1d", "atleast_2d", "atleast_3d", "baddbmm",
     "bilinear", "bincount", "block_diag", "bmm", "broadcast_shapes", "broadcast_tensors", "broadcast_to", "bucketize", "cartesian_prod",
     "cat", "cdist", "chain_matmul", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone", "column_stack", "combinations", "concat",
-    "concatenate", "corrcoef", "count_nonzero", "cov", "cross", "cummax", "cummin", "cumprod", "cumsum", "cumulative_trapezoid",
-    "deg2rad", "diag", "diag_embed", "diagflat", "diagonal", "diagonal_scatter", "diff", "dist", "div", "divide", "dot", "dsplit",
-    "dstack", "einsum", "equal", "fix", "flatten", "flip", "fliplr", "flipud", "float_power", "fmax", "fmin", "fmod", "frac", "frexp",
-    "gather", "ger", "gradient", "heaviside", "histc", "histogram", "hsplit", "hstack", "hypot", "index_add", "index_copy", "index_fill",
-    "index_put", "index_reduce", "index_select", "inner", "is_complex", "is_floating_point", "is_nonzero", "is_same_size", "is_signed",
-    "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal", "kron", "kthvalue", "ldexp", "lerp",
+    "concatenate", "corrcoef", "count_nonzero", "cov", "cross", "cummax", "cummin", "cumprod", "cumsum", "cumulative_trapezoid", "deg2rad",
+    "diag", "diag_embed", "diagflat", "diagonal", "diagonal_scatter", "diff", "dist", "div", "divide", "dot", "dsplit", "dstack", "einsum",
+    "equal", "fix", "flatten", "flip", "fliplr", "flipud", "float_power", "fmax", "fmin", "fmod", "frac", "frexp", "gather", "ger",
+    "gradient", "heaviside", "histc", "histogram", "hsplit", "hstack", "hypot", "index_add", "index_copy", "index_fill", "index_put",
+    "index_reduce", "index_select", "inner", "is_complex", "is_floating_point", "is_nonzero", "is_same_size", "is_signed", "is_tensor",
+    "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf", "isreal", "kron", "kthvalue", "ldexp", "lerp", "logaddexp2",
     "logcumsumexp", "logit", "logsumexp", "masked_fill", "masked_scatter", "masked_select", "matmul", "max", "mean", "median", "meshgrid",
-    "min", "mm", "mode", "moveaxis", "movedim", "msort", "mv", "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum", "narrow",
-    "nextafter", "nonzero", "norm", "numel", "outer", "permute", "positive", "prod", "put", "quantile", "rad2deg", "ravel", "renorm",
-    "repeat_interleave", "reshape", "roll", "rot90", "round", "row_stack", "rsub", "scatter", "scatter_add", "scatter_reduce",
-    "searchsorted", "select", "select_scatter", "signbit", "sinc", "slice_scatter", "sort", "split", "split_with_sizes", "squeeze",
-    "stack", "std", "std_mean", "sub", "subtract", "sum", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tensor_split",
-    "tensordot", "tile", "topk", "trace", "transpose", "trapezoid", "trapz", "tril", "triu", "true_divide", "trunc", "unbind",
-    "unflatten", "unique", "unique_consecutive", "unravel_index", "unsqueeze", "vander", "var", "var_mean", "vdot", "vsplit", "vstack",
-    "where", "xlogy",
+    "min", "mm", "mode", "moveaxis", "movedim", "msort", "mv", "mvlgamma", "nan_to_num", "nanmean", "nanmedian", "nanquantile", "nansum",
+    "narrow", "nextafter", "nonzero", "norm", "numel", "outer", "permute", "polygamma", "positive", "prod", "put", "quantile", "rad2deg",
+    "ravel", "renorm", "repeat_interleave", "reshape", "roll", "rot90", "round", "row_stack", "rsub", "scatter", "scatter_add",
+    "scatter_reduce", "searchsorted", "select", "select_scatter", "signbit", "sinc", "slice_scatter", "sort", "split", "split_with_sizes",
+    "squeeze", "stack", "std", "std_mean", "sub", "subtract", "sum", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tensor_split",
+    "tensordot", "tile", "topk", "trace", "transpose", "trapezoid", "trapz", "tril", "triu", "true_divide", "trunc", "unbind", "unflatten",
+    "unique", "unique_consecutive", "unravel_index", "unsqueeze", "vander", "var", "var_mean", "vdot", "vsplit", "vstack", "where",
+    "xlogy",
 ]  # fmt: skip

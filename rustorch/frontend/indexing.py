@@ -27,7 +27,7 @@ from rustorch.frontend.operation import from_array
 from rustorch.frontend.reduction import where_op
 from rustorch.frontend.sizes import plain
 from rustorch.frontend.state import local
-from rustorch.frontend.storage import check_writable, convert_to, over, rebind, write
+from rustorch.frontend.storage import check_writable, convert_to, over, rebind, same, take, write
 from rustorch.ir.dims import Dim, Size, product
 from rustorch.ir.dtypes import bool_, i64
 from rustorch.ir.types import TensorType
@@ -379,6 +379,17 @@ def _put(x: Any, entries: list[Any], value: Any) -> None:
     check_writable(x)
     view, tensors, axes = split_index(x, entries)
     write(view, index_put_op(view, tuple(tensors), value, tuple(axes), False))
+
+
+def turned_in_place(view: Any) -> Any:
+    """The method that gives the tensor itself the shape that a view of it has, with all its elements."""
+
+    def turn(self: Any, *args: Any) -> Any:
+        check_writable(self)
+        take(self, same(view(self, *args)))
+        return self
+
+    return turn
 
 
 def nonzero(input: Any, *, as_tuple: bool = False) -> Any:

@@ -106,6 +106,9 @@ class Tensor(Differentiable, Methods):
 
     is_cuda = False
     is_sparse = False
+    is_cpu = True
+    is_quantized = False
+    is_meta = False
 
     def dim(self) -> int:
         """The number of dimensions."""
@@ -362,6 +365,19 @@ class Tensor(Differentiable, Methods):
     def expand_as(self, other: Any) -> Any:
         """The tensor repeated to the shape of another."""
         return movement.expand_as(self, other)
+
+    def new_empty(self, *size: Any, dtype: Any = None) -> Any:
+        """As `new_zeros`."""
+        return creation.zeros(*size, dtype=dtype or self._type.dtype)
+
+    def fill_diagonal_(self, fill_value: Any, wrap: builtins_bool = False) -> Self:
+        """Write a number on the main diagonal; gives the tensor."""
+        if self.ndim != 2:
+            raise ShapeError("fill_diagonal_: dimensions must be 2 here; for more, write to .diagonal()")
+        self.diagonal().fill_(fill_value)
+        if wrap and self.shape[0] > self.shape[1] + 1:
+            self[self.shape[1] + 1 :].fill_diagonal_(fill_value, wrap=True)
+        return self
 
     def new_tensor(self, data: Any, *, dtype: Any = None, requires_grad: builtins_bool = False) -> Any:
         """A new tensor of this one's element type."""

@@ -16,6 +16,9 @@ Factor = Callable[[int], float]
 class LRScheduler:
     """Sets the learning rates of an optimiser's groups. Subclasses say how: `get_lr` gives one for each group."""
 
+    chained = False
+    """Whether the rates of an epoch are made of those of the epoch before."""
+
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         if not isinstance(optimizer, Optimizer):
             raise ArgumentError(f"{type(optimizer).__name__} is not an Optimizer")
@@ -38,10 +41,15 @@ class LRScheduler:
         return self._last_lr
 
     def step(self, epoch: int | None = None) -> None:
-        """Go on to the next epoch."""
-        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
-        for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
-            group["lr"] = lr
+        """Go on to the next epoch, or to any: then as if all epochs before it had been gone through."""
+        epochs = [self.last_epoch + 1 if epoch is None else epoch]
+        if epoch is not None and self.chained:
+            epochs = list(range(epoch + 1))
+            for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+                group["lr"] = lr
+        for self.last_epoch in epochs:
+            for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+                group["lr"] = lr
         self._last_lr = [float(group["lr"]) for group in self.optimizer.param_groups]
 
     def _current(self) -> list[float]:
@@ -77,6 +85,8 @@ class LambdaLR(LRScheduler):
 class StepLR(LRScheduler):
     """Times `gamma` after every `step_size` epochs."""
 
+    chained = True
+
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer, last_epoch)
@@ -88,6 +98,8 @@ class StepLR(LRScheduler):
 
 class MultiStepLR(LRScheduler):
     """Times `gamma` at each of the epochs `milestones`."""
+
+    chained = True
 
     def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, last_epoch: int = -1) -> None:
         self.milestones, self.gamma = sorted(milestones), gamma
@@ -101,6 +113,8 @@ class MultiStepLR(LRScheduler):
 class ExponentialLR(LRScheduler):
     """Times `gamma` after every epoch."""
 
+    chained = True
+
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
@@ -111,6 +125,8 @@ class ExponentialLR(LRScheduler):
 
 class CosineAnnealingLR(LRScheduler):
     """Half a wave of the cosine from the first learning rate down to `eta_min` in `T_max` epochs: Loshchilov and Hutter, 2017."""
+
+    chained = True
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         self.T_max, self.eta_min = T_max, eta_min
@@ -130,6 +146,8 @@ class CosineAnnealingLR(LRScheduler):
 class MultiplicativeLR(LRScheduler):
     """Times a function of the epoch after each: one for all groups, or one for each."""
 
+    chained = True
+
     def __init__(self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1) -> None:
         count = len(optimizer.param_groups)
         self.lr_lambdas = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
@@ -146,6 +164,8 @@ class MultiplicativeLR(LRScheduler):
 class ConstantLR(LRScheduler):
     """The learning rate times `factor` for the first `total_iters` epochs."""
 
+    chained = True
+
     def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1) -> None:
         if not 0 <= factor <= 1:
             raise ArgumentError("Constant multiplicative factor expected to be between 0 and 1.")
@@ -159,6 +179,8 @@ class ConstantLR(LRScheduler):
 
 class LinearLR(LRScheduler):
     """The learning rate times a factor that goes from `start_factor` to `end_factor` in `total_iters` epochs."""
+
+    chained = True
 
     def __init__(
         self,
@@ -186,6 +208,8 @@ class LinearLR(LRScheduler):
 
 class PolynomialLR(LRScheduler):
     """The learning rate times (1 - t / total_iters) ** power, 0 from then on."""
+
+    chained = True
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
         self.total_iters, self.power = total_iters, power
