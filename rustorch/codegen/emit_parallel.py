@@ -94,7 +94,7 @@ def share_product(count: Size, m: Size, n: Size, k: Size, dtype: str, target: Ta
         return None
     cycles = count * m * n * k // (2 * target.lanes(int(dtype[1:])))
     units = count * (-(-m // rows) if m >= n else -(-n // columns))
-    return Share(units, cycles, PRODUCT_CALLS) if cycles >= 2 * TASK_CYCLES and units > 1 else None
+    return Share(units, cycles, PRODUCT_CALLS).bounded() if cycles >= 2 * TASK_CYCLES and units > 1 else None
 
 
 def _unit(dtype: str, target: Target) -> tuple[int, int]:

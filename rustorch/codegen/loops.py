@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rustorch.codegen.fuse import Plan
-from rustorch.codegen.schedule import Schedule
+from rustorch.codegen.schedule import TASK_CYCLES, Schedule
 from rustorch.codegen.views import tensor
 from rustorch.ir.builder import Builder
-from rustorch.ir.dims import Dim, Size
+from rustorch.ir.dims import Dim, Size, product
 from rustorch.ir.dtypes import i32, i64
 from rustorch.ir.graph import Graph, Node, Value
 from rustorch.ir.op import REGISTRY, Monoid
@@ -21,6 +21,10 @@ Body = Callable[[Builder, Index, list[Value]], Sequence[Value]]
 """A loop body: its builder, index and carried values to the carried values of the next turn."""
 
 
+FEW_CALLS, SCRATCH_BYTES = 16, 1 << 20
+"""Calls that may share a kernel however much scratch they need, and the scratch that more of them may have together."""
+
+
 @dataclass(frozen=True)
 class Share:
     """A kernel whose `units` may be done by several calls, in any order and at once."""
@@ -30,6 +34,15 @@ class Share:
     """An estimate of the work of all units."""
     most: int = 256
     """Calls at once; each has scratch of its own."""
+
+    def bounded(self, scratch: Size = 0) -> Share:
+        """No more calls at once than there is work for; of those with much scratch, no more than there is room for."""
+        most = self.most
+        for bound in (self.units, self.cycles // TASK_CYCLES):
+            most = min(most, bound) if isinstance(bound, int) else most
+        if scratch != 0:
+            most = min(most, max(FEW_CALLS, SCRATCH_BYTES // scratch) if isinstance(scratch, int) else FEW_CALLS)
+        return replace(self, most=most)
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,8 @@ class Lowered:
     """Whether the last memory input is the flag of failed checks."""
     share: Share | None = None
     """How calls may share the kernel; then its last two inputs are the first and the limit of the units to do."""
+    reused: tuple[tuple[Value, Value], ...] = ()
+    """Pairs of what is written and what is read: the first may lie where the second did, if that is not needed any more."""
 
 
 _OPAQUE: dict[str, Callable[[Builder, Value, Value], Value]] = {
@@ -113,6 +128,8 @@ class LoopEmitter:
     def lowered(self, schedule_: Schedule, share: Share | None = None) -> Lowered:
         """The finished kernel."""
         flag = [] if self.flag is None else [self.flag]
+        if share is not None:
+            share = share.bounded(sum((product(t.shape) * t.dtype.itemsize for t, _ in self.scratch), start=0))
         inputs = [*self.memory.values(), *(v for _, v in self.scratch), *flag, *self.dims.values(), *(self.units or ())]
         graph = Graph(self.name, tuple(inputs), tuple(self.b.nodes), ())
         return Lowered(

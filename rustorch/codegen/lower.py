@@ -93,7 +93,7 @@ class KernelLowering(LoopEmitter):
         if share is not None:
             bounds[shared] = self.shared()
         self._outer(self.b, outer, bounds)
-        return self.lowered(self.schedule, share)
+        return replace(self.lowered(self.schedule, share), reused=self._reused())
 
     def _outer(self, b: Builder, axes: list[int], bounds: dict[int, tuple[Index, Index]], block: Index | None = None) -> Sequence[Value]:
         """Loops over the kept axes that are walked one by one; those in `bounds` in part. They carry nothing."""
@@ -101,6 +101,29 @@ class KernelLowering(LoopEmitter):
         turns = bounds.get(self.vector) if self.vector is not None else None
         self.nest(b, sizes, lambda c, at: self._kept(c, dict(zip(axes, at, strict=True)), turns, block))
         return ()
+
+    def _reused(self) -> tuple[tuple[Value, Value], ...]:
+        """Pairs of what is written and what is read, element by element: the first may take the place of the second.
+
+        Only where all reads come before the one write, and nothing is read elsewhere than where the loops stand.
+        """
+        step = self.step
+        if len(step.stores) != 1 or step.reduced or step.combines or any(node.op.name in ("gather", "pad") for node in step.nodes):
+            return ()
+        (store,) = step.stores
+        written, target = self.space.stores[store], self.plan.root(store.target)
+        apart: dict[Value, bool] = {}
+        for read in self.space.accesses():
+            if read is not written and read.base is not None:
+                root = self.plan.root(read.base)
+                same = (read.offset, read.strides) == (written.offset, written.strides)
+                apart[root] = apart.get(root, False) or not same
+        kind = tensor(target)
+        return tuple(
+            (target, root)
+            for root, is_apart in apart.items()
+            if not is_apart and root is not target and (tensor(root).size, tensor(root).dtype.itemsize) == (kind.size, kind.dtype.itemsize)
+        )
 
     def _share(self, outer: list[int]) -> tuple[Share | None, int]:
         """How calls may share the work, and the kept axis whose indices, or turns, they share; not where it is too little."""

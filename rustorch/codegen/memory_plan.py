@@ -1,6 +1,7 @@
 """Where every value in memory lives: an input, an output, a constant, or a place in the one arena of the graph.
 
-Values whose lives do not meet may share bytes. They are placed one after the other, each as low as those that live at the same
+Values whose lives do not meet may share bytes, and so may what a step writes and what it reads for the last time, where it goes
+element by element. They are placed one after the other, each as low as those that live at the same
 time allow: large ones first (Pisarchyk & Lee, Efficient Memory Management for Deep Neural Net Inference, 2020, "greedy by
 size"), in the order of the steps, or long lives first, whichever needs the smallest arena. Symbolic sizes lie behind them and
 share among equals.
@@ -51,6 +52,8 @@ class Use:
 
     touches: tuple[Value, ...]
     scratch: tuple[Size, ...] = ()
+    reused: tuple[tuple[Value, Value], ...] = ()
+    """Pairs of values of one size, of which the first may take the place of the second where that is last touched here."""
 
 
 def align(size: Size) -> Size:
@@ -88,13 +91,19 @@ def plan_memory(
         for value in use.touches:
             if value not in places:
                 pieces.setdefault(value, _Piece(align(value_bytes(value)), number, number)).last = number
+    lifetimes = {value: (piece.first, piece.last) for value, piece in pieces.items()}
+    for number, use in enumerate(uses):
+        for new, old in use.reused:
+            if new in pieces and old in pieces and lifetimes[new][0] == number == lifetimes[old][1] == pieces[old].last:
+                pieces[old].last = lifetimes[new][1]
+                pieces[new] = pieces[old]
+                break
     scratch = [[_Piece(align(size), number, number) for size in use.scratch] for number, use in enumerate(uses)]
-    everything = [*pieces.values(), *(piece for own in scratch for piece in own)]
+    everything = [*dict.fromkeys(pieces.values()), *(piece for own in scratch for piece in own)]
     alive = _most_alive(everything, len(uses))
     end: Size = _place_known([p for p in everything if isinstance(p.size, int)], alive)
     end = _place_symbolic([p for p in everything if not isinstance(p.size, int)], end)
     places.update({value: Place("arena", offset=piece.offset) for value, piece in pieces.items()})
-    lifetimes = {value: (piece.first, piece.last) for value, piece in pieces.items()}
     return MemoryPlan(places, end, alive, lifetimes), [[p.offset for p in own] for own in scratch]
 
 
