@@ -51,6 +51,10 @@ class CompilerBug(Exception):
     """A mistake of ours. The message names the pass, the node and the user's line, and where the graph was dumped."""
 
 
+class SideEffectWarning(UserWarning):
+    """A traced function did something that will not happen in every call."""
+
+
 def compose(asked: str, *found: str, at: str = "", todo: str = "") -> str:
     """The four parts of a message as text: what was asked, what was found, the user's line, what to do."""
     lines = [asked, *(f"  {line}" for line in found)]

@@ -11,15 +11,18 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
+import warnings
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from rustorch.errors import ArgumentError
+from rustorch.errors import ArgumentError, SideEffectWarning, Unsupported, compose
 from rustorch.frontend import tree
 from rustorch.frontend.anomaly import checks, raise_anomaly
 from rustorch.frontend.base import TensorBase, concrete, looked_into
+from rustorch.frontend.captured import Attributes, Captured
 from rustorch.frontend.explain import journal, note
 from rustorch.frontend.host import HostResult, Staged
 from rustorch.frontend.native_entry import native_entry
@@ -74,8 +77,8 @@ switch = Switch()
 class Entry:
     """A traced and compiled function for one kind of arguments."""
 
-    def __init__(self, traced: Traced, name: str, keep: list[Any]) -> None:
-        self.traced, self.keep = traced, keep
+    def __init__(self, traced: Traced, name: str, keep: list[Any], attributes: Attributes | None = None) -> None:
+        self.traced, self.keep, self.attributes = traced, keep, attributes
         graph = traced.graph
         self.program: Program | Staged
         if traced.calls:
@@ -99,6 +102,8 @@ class Entry:
         for x, has in self.traced.guards:
             if (x._grad is not None) is not has:
                 return False
+        if self.attributes is not None and not self.attributes.hold():
+            return False
         return all(getattr(owner, name, None) == value for owner, name, value in self.traced.watched)
 
     def native(self, leaves: Sequence[Any], mode: bool, fallback: Callable[..., Any]) -> Callable[..., Any] | None:
@@ -250,11 +255,13 @@ class JitFunction(functools.partial[Any]):
         return super().__new__(cls, function)
 
     def __init__(
-        self, function: Callable[..., Any], static_argnums: Sequence[int], static_argnames: Sequence[str], donate: Sequence[int]
+        self, function: Callable[..., Any], static_argnums: Sequence[int], static_argnames: Sequence[str]
     ) -> None:
         functools.update_wrapper(self, function, updated=())
         self.function = function
-        self.static_argnums, self.static_argnames, self.donate = frozenset(static_argnums), frozenset(static_argnames), tuple(donate)
+        self.static_argnums, self.static_argnames = frozenset(static_argnums), frozenset(static_argnames)
+        self._told: set[str] = set()
+        """What the user was warned of."""
         self._cache: dict[Any, list[Entry]] = {}
         self._families: dict[Any, Family] = {}
         """By what a program depends on besides sizes."""
@@ -262,6 +269,8 @@ class JitFunction(functools.partial[Any]):
         """The native entry of a program for several sizes: where calls go that the present one, for known sizes, does not take."""
         self._lock = threading.RLock()
         self._hits = self._misses = 0
+        self._leaks: dict[Any, int] = {}
+        """How often tensors have outlived the function, by what is in `_cache`'s keys."""
         self._enter(self._call)
 
     def _enter(self, function: Callable[..., Any]) -> None:
@@ -361,12 +370,30 @@ class JitFunction(functools.partial[Any]):
                 why = "what it takes from outside has changed"
             note(f"traced {self._name()}", user_location(), why)
             journal.traces += 1
-            entry = Entry(self._trace(leaves, structure, kinds, key[2]), self._name(), list(leaves) if _has_identity(kinds) else [])
+            names = _names(self.function, structure)
+            objects = {name: _known(x) for name, x, kind in zip(names, leaves, kinds, strict=True) if is_static(kind)}
+            owner = getattr(self.function, "__self__", None if isinstance(self.function, FunctionType) else self.function)
+            captured = Captured(self.function, objects | ({} if owner is None else {"self": owner}))
+            attributes = Attributes(objects.values())
+            traced = self._trace(leaves, structure, kinds, key[2])
+            entry = Entry(traced, self._name(), list(leaves) if _has_identity(kinds) else [], attributes)
             if entry.once:
                 note(f"{self._name()} will be traced again", user_location(), "tensors that it makes outlive it")
+                self._leaks[key] = self._leaks.get(key, 0) + 1
+                if self._leaks[key] > 2:  # once is an optimiser that makes its state
+                    self._tell(f"keeps {_counted(traced.leaked)} outside, so every call traces it anew", "Return them instead.")
             else:
                 entries.append(entry)
+                for name in captured.changed():
+                    self._tell(f"changed {name} outside while it was traced", "That happens when a program is made, not in every call.")
             return entry
+
+    def _tell(self, what: str, more: str) -> None:
+        """Warn of something, once."""
+        if what not in self._told:
+            self._told.add(what)
+            text = compose(f"{self._name()} {what}", at=str(user_location()), todo=more)
+            warnings.warn(text, SideEffectWarning, stacklevel=2)
 
     def _name(self) -> str:
         return str(getattr(self.function, "__name__", type(self.function).__name__))
@@ -431,12 +458,25 @@ class _Static:
 
     def __init__(self, value: Any) -> None:
         self.value = value
+        try:
+            hash(value)
+        except TypeError as error:
+            raise ArgumentError(compose(f"a static argument must be hashable: {error}", f"got {value!r}")) from None
 
     def __hash__(self) -> int:
         return hash((type(self.value), self.value))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Static) and type(self.value) is type(other.value) and bool(self.value == other.value)
+
+
+def _known(x: Any) -> Any:
+    """The object behind a static argument."""
+    return x.value if isinstance(x, _Static) else x
+
+
+def _counted(leaked: Sequence[Any]) -> str:
+    return f"{len(leaked)} tensor{'s' if len(leaked) > 1 else ''}"
 
 
 def _has_identity(kinds: tuple[Any, ...]) -> bool:
@@ -483,13 +523,21 @@ def jit(
 ) -> Any:
     """The function, compiled as a whole for each kind of arguments; also as a decorator, with or without arguments.
 
-    `static_argnums` and `static_argnames` make arguments part of the program: Python may decide by them. `donate` says which
-    arguments are not needed any more after a call, so that their memory may be used again.
+    `static_argnums` and `static_argnames` make arguments part of the program: Python may decide by them. `donate`, the arguments whose
+    memory a call may use again, is not built: `Unsupported`. What a function changes outside (a counter, a list) changes when it is
+    traced, and not in every call: a `SideEffectWarning` names it. Tensors are another matter: they are written back in every call.
     """
+    if donate != ():
+        raise Unsupported(
+            compose(
+                "jit(donate=...): arguments cannot be donated yet",
+                todo="Leave it out. Tensors that the function writes in place (x.add_(y), an optimiser's step) need no second copy.",
+            )
+        )
     if function is None:
-        return lambda f: jit(f, static_argnums=static_argnums, static_argnames=static_argnames, donate=donate)
+        return lambda f: jit(f, static_argnums=static_argnums, static_argnames=static_argnames)
     if not callable(function):
         raise ArgumentError(f"jit takes a function or a Module, not {type(function).__name__}")
     nums = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-    return JitFunction(function, nums, names, (donate,) if isinstance(donate, int) else tuple(donate))
+    return JitFunction(function, nums, names)

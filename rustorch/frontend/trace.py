@@ -103,16 +103,20 @@ class Trace(Segment):
         if known is not None:
             return known
         if x._array is None and x._segment is not None and isinstance(x._segment, Trace) and not x._segment.is_open():
-            raise TraceError(
-                compose(
-                    "a tensor of a traced function was used after the function had ended",
-                    f"it is {x._type}",
-                    todo="Return it from the function instead of keeping it elsewhere.",
-                )
-            )
+            raise x._segment.ended(x)
         key = (INPUT, x._type, x._requires_grad)
         self.emit(INPUT, (*key, "inference") if x._extra is not None and x._extra.inference else key, UNKNOWN)
         return self.take_input(x)
+
+    def ended(self, x: TensorBase) -> TraceError:
+        """The error for a tensor of this trace that was kept."""
+        return TraceError(
+            compose(
+                "a tensor of a traced function was used after the function had ended",
+                f"it is {x._type}, made by {self.name}",
+                todo="Return it from the function instead of keeping it elsewhere.",
+            )
+        )
 
     def take_input(self, x: TensorBase | None) -> int:
         """The next number, for an input."""
@@ -190,6 +194,8 @@ class Trace(Segment):
                 tensor._array = self.evaluate(tensor)
                 looks.settled.append(tensor)
             return
+        if not self.is_open():
+            raise self.ended(tensor)
         raise TraceError(
             compose(
                 f"the elements of a tensor ({tensor._type}) were asked for while the function {self.name} is traced",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ import pytest
 import rustorch
 from rustorch import nn, optim
 from rustorch.compiler import statistics
+from rustorch.errors import SideEffectWarning, TraceError, Unsupported
 from rustorch.functional import softmax
+from tests.frontend.door import Door
 
 BATCHES = [8, 3, 17, 64, 5, 31, 2, 100, 9, 12, 33, 6, 7, 48, 20, 11, 129, 4, 15, 250]
 
@@ -203,3 +206,390 @@ def test_c12_105_random_numbers() -> None:
         got = f(rows(n))
         rustorch.manual_seed(n)
         np.testing.assert_array_equal(got.numpy(), noisy(rustorch.tensor(rows(n))).numpy())
+
+
+# --- 102: the same as recorded ----------------------------------------------------------------------------------------
+
+
+def test_c12_102_values_gradients_hooks_and_random_numbers(door: Door) -> None:
+    """Order of hooks, gradients and the stream of random numbers are the same through both doors."""
+    calls: list[str] = []
+
+    def program(x: Any) -> Any:
+        y = x * 2.0
+        y.register_hook(lambda g: calls.append("y"))
+        z = (y * rustorch.rand(3)).sum()
+        z.register_hook(lambda g: calls.append("z"))
+        z.backward()
+        return z, x.grad
+
+    rustorch.manual_seed(5)
+    x = rustorch.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    z, gradient = door(program, x)
+    rustorch.manual_seed(5)
+    drawn = rustorch.rand(3).numpy()
+    np.testing.assert_allclose(gradient.numpy(), 2 * drawn, rtol=1e-6)
+    np.testing.assert_allclose(z.item(), (np.array([2.0, 4.0, 6.0]) * drawn).sum(), rtol=1e-6)
+    assert calls == ["z", "y"]
+
+
+def test_c12_102_errors_are_the_same(door: Door) -> None:
+    with pytest.raises(RuntimeError, match=r"mat1 and mat2 shapes cannot be multiplied \(2x3 and 2x3\)"):
+        door(lambda x: x @ x, rustorch.ones(2, 3))
+    with pytest.raises(ValueError, match="boom"):
+        door(_raises, rustorch.ones(2))
+    assert door(lambda x: x + 1.0, rustorch.ones(2)).tolist() == [2.0, 2.0]  # the door still works
+
+
+def _raises(x: Any) -> Any:
+    raise ValueError("boom")
+
+
+# --- 103: side effects on Python state --------------------------------------------------------------------------------
+
+
+def test_c12_103_tensors_kept_outside_are_told() -> None:
+    kept: list[Any] = []
+
+    @rustorch.jit
+    def f(x: Any) -> Any:
+        kept.append(x * 2.0)
+        return x + 1.0
+
+    f(np.ones(2, np.float32))
+    assert kept[0].tolist() == [2.0, 2.0]
+    f(np.full(2, 3.0, np.float32))
+    with pytest.warns(SideEffectWarning, match=r"f keeps 1 tensor outside, so every call traces it anew"):
+        f(np.full(2, 4.0, np.float32))
+    assert [k.tolist() for k in kept] == [[2.0, 2.0], [6.0, 6.0], [8.0, 8.0]]
+
+
+@pytest.mark.parametrize("write", ["nonlocal", "global", "attribute", "container"])
+def test_c12_103_captured_state_that_changes_is_warned_of(write: str) -> None:
+    """What a trace changes outside changes once, and not in later calls: the user is told, by name."""
+    count = 0
+    state: dict[str, int] = {}
+
+    class Owner:
+        calls = 0
+
+    owner = Owner()
+
+    def changed_nonlocal(x: Any) -> Any:
+        nonlocal count
+        count += 1
+        return x * 2.0
+
+    def changed_global(x: Any) -> Any:
+        global _CALLS
+        _CALLS += 1
+        return x * 2.0
+
+    def changed_attribute(x: Any) -> Any:
+        owner.calls += 1
+        return x * 2.0
+
+    def changed_container(x: Any) -> Any:
+        state["calls"] = state.get("calls", 0) + 1
+        return x * 2.0
+
+    function, name = {
+        "nonlocal": (changed_nonlocal, "count"),
+        "global": (changed_global, "_CALLS"),
+        "attribute": (changed_attribute, "owner"),
+        "container": (changed_container, "state"),
+    }[write]
+    f = rustorch.jit(function)
+    with pytest.warns(SideEffectWarning, match=rf"changed {name} outside while it was traced"):
+        f(np.ones(2, np.float32))
+    for _ in range(3):
+        assert f(np.ones(2, np.float32)).tolist() == [2.0, 2.0]
+
+
+_CALLS = 0
+
+
+def test_c12_103_a_pure_function_is_quiet() -> None:
+    scale = [2.0]
+    f = rustorch.jit(lambda x: x * scale[0])
+    assert f(np.ones(2, np.float32)).tolist() == [2.0, 2.0]  # warnings are errors here
+
+
+# --- 104: arguments ---------------------------------------------------------------------------------------------------
+
+
+def test_c12_104_keywords_and_defaults() -> None:
+    traces = []
+
+    @rustorch.jit
+    def f(x: Any, scale: float = 2.0, *, shift: Any = None, name: str = "a") -> Any:
+        traces.append(name)
+        return x * scale if shift is None else x * scale + shift
+
+    x = np.ones(2, np.float32)
+    for _ in range(3):
+        assert f(x).tolist() == [2.0, 2.0]
+        assert f(x, 3.0).tolist() == f(x, scale=3.0).tolist() == [3.0, 3.0]
+        assert f(x, shift=x).tolist() == f(shift=x, x=x).tolist() == [3.0, 3.0]
+        assert f(x, name="b").tolist() == [2.0, 2.0]
+        assert f(x, shift=None).tolist() == [2.0, 2.0]
+    assert len(traces) == 7  # one for each way to say it, and no more in later calls
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        f(x, other=1)
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+        f()
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+@dataclass
+class Box:
+    value: Any
+    label: str = "box"
+
+
+def test_c12_104_containers_in_and_out() -> None:
+    @rustorch.jit
+    def f(tree: Any) -> Any:
+        return {"sum": tree["a"] + tree["b"][0], "none": None, "pair": Pair(tree["b"][1], (tree["box"].value,)), "empty": ()}
+
+    tree = {"a": np.ones(2, np.float32), "b": [np.full(2, 2.0, np.float32), 3.0], "box": Box(np.zeros(2, np.float32))}
+    for _ in range(3):
+        found = f(tree)
+        assert list(found) == ["sum", "none", "pair", "empty"]
+        assert found["sum"].tolist() == [3.0, 3.0]
+        assert (found["none"], found["empty"]) == (None, ())
+        assert isinstance(found["pair"], Pair) and found["pair"].first.item() == 3.0
+        assert found["pair"].second[0].tolist() == [0.0, 0.0]
+    assert f.cache_info().misses == 1
+    assert f(dict(reversed(tree.items())))["sum"].tolist() == [3.0, 3.0]
+    assert f.cache_info().misses == 2  # another order of keys is another structure
+
+
+def test_c12_104_static_arguments() -> None:
+    f = rustorch.jit(lambda x, n, mode: x * float(n) if mode == "scale" else x + float(n), static_argnums=1)
+    x = np.ones(2, np.float32)
+    for _ in range(2):
+        assert f(x, 3, "scale").tolist() == [3.0, 3.0]
+        assert f(x, 4, "shift").tolist() == [5.0, 5.0]
+    assert f.cache_info().misses == 2
+    g = rustorch.jit(lambda x, n=2: x.reshape(n, -1), static_argnames="n")
+    assert (g(np.ones(6, np.float32)).shape, g(np.ones(6, np.float32), n=3).shape) == ((2, 3), (3, 2))
+    h = rustorch.jit(lambda x, spec: x * spec["factor"], static_argnums=1)
+    with pytest.raises(TypeError, match="unhashable"):
+        h(x, {"factor": [2.0]})
+
+
+def test_c12_104_none_is_structure() -> None:
+    f = rustorch.jit(lambda x, bias: x * 2.0 if bias is None else x * 2.0 + bias)
+    x = np.ones(2, np.float32)
+    for _ in range(3):
+        assert f(x, None).tolist() == [2.0, 2.0]
+        assert f(x, x).tolist() == [3.0, 3.0]
+    assert f.cache_info().misses == 2
+
+
+# --- 106: leaked tracers ----------------------------------------------------------------------------------------------
+
+
+def test_c12_106_a_tensor_of_a_trace_that_failed_is_refused() -> None:
+    kept: list[Any] = []
+
+    def f(x: Any) -> Any:
+        kept.append(x * 2.0)
+        raise KeyError("over")
+
+    with pytest.raises(KeyError):
+        rustorch.jit(f)(np.ones(2, np.float32))
+    inside = lambda t: rustorch.jit(lambda x: x + t)(np.ones(2, np.float32))  # noqa: E731
+    for use in (lambda t: t + 1.0, lambda t: t.numpy(), lambda t: t.sum().item(), print, inside):
+        with pytest.raises(TraceError, match="used after the function had ended"):
+            use(kept[0])
+
+
+def test_c12_106_an_argument_s_tracer_outside() -> None:
+    kept: list[Any] = []
+
+    @rustorch.jit
+    def f(x: Any) -> Any:
+        kept.append(x)
+        return x * 2.0
+
+    with pytest.warns(SideEffectWarning, match="changed kept outside"):
+        f(np.ones(2, np.float32))
+    with pytest.raises(TraceError, match="used after the function had ended"):
+        kept[0].tolist()
+
+
+# --- 107: methods, Modules, Functions, closures -------------------------------------------------------------------------
+
+
+def test_c12_107_parameters_are_inputs(door: Door) -> None:
+    """A change of a parameter is seen by the next call, which is no new program."""
+    model = nn.Linear(3, 2)
+    f = rustorch.jit(lambda x: model(x))
+    x = rustorch.tensor(rows(4, 3))
+    with rustorch.no_grad():
+        before = f(x)
+        f(x)
+        model.weight.mul_(2.0)
+        model.bias.zero_()
+        after = f(x)
+        np.testing.assert_allclose(after.numpy(), rows(4, 3) @ model.weight.detach().numpy().T, rtol=1e-5)
+        model.weight.data = rustorch.zeros(2, 3)
+        assert f(x).abs().sum().item() == 0.0
+    assert not np.allclose(before.numpy(), after.numpy())
+    assert f.cache_info().misses == 1
+
+
+def test_c12_107_train_and_eval_are_part_of_the_guard() -> None:
+    model = nn.Sequential(nn.Linear(3, 64), nn.Dropout(0.5))
+    f = rustorch.jit(model)
+    x = rustorch.tensor(rows(4, 3))
+    with rustorch.no_grad():
+        for _ in range(3):
+            model.train()
+            assert (f(x) == 0.0).any().item()
+            model.eval()
+            assert not (f(x) == 0.0).any().item()
+    assert f.cache_info().misses == 2
+
+
+def test_c12_107_requires_grad_is_part_of_the_guard() -> None:
+    model = nn.Linear(3, 1)
+    f = rustorch.jit(lambda x: model(x).sum())
+    x = rustorch.tensor(rows(4, 3))
+    for wanted in (True, False, True):
+        for p in model.parameters():
+            p.requires_grad_(wanted)
+        assert f(x).requires_grad is wanted
+    model.zero_grad()
+    f(x).backward()
+    np.testing.assert_allclose(model.weight.grad.numpy(), rows(4, 3).sum(0, keepdims=True), rtol=1e-5)
+
+
+class Scaled:
+    """A class with a jitted method."""
+
+    def __init__(self, scale: float) -> None:
+        self.scale = rustorch.tensor(scale)
+        self.power = 2
+
+    @rustorch.jit
+    def apply(self, x: Any) -> Any:
+        return x**self.power * self.scale
+
+
+def test_c12_107_methods() -> None:
+    a, b = Scaled(2.0), Scaled(3.0)
+    x = np.full(2, 2.0, np.float32)
+    for _ in range(3):
+        assert (a.apply(x).tolist(), b.apply(x).tolist()) == ([8.0, 8.0], [12.0, 12.0])
+    a.scale = rustorch.tensor(5.0)
+    assert a.apply(x).tolist() == [20.0, 20.0]
+    a.power = 3
+    assert a.apply(x).tolist() == [40.0, 40.0]
+
+
+def test_c12_107_functions(door: Door) -> None:
+    class Double(rustorch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            (x,) = ctx.saved_tensors
+            return g * x * 7.0
+
+    x = rustorch.tensor([1.0, 2.0], requires_grad=True)
+    gradient = door(lambda x: rustorch.autograd.grad(Double.apply(x).sum(), x)[0], x)
+    assert gradient.tolist() == [7.0, 14.0]
+
+
+def test_c12_107_modules_as_arguments() -> None:
+    """A module is a container: its parameters and buffers are inputs, everything else is structure."""
+    f = rustorch.jit(lambda model, x: model(x).sum())
+    x = rows(4, 3)
+    first, second = nn.Linear(3, 2), nn.Linear(3, 2)
+    with rustorch.no_grad():
+        for _ in range(3):
+            for model in (first, second):
+                np.testing.assert_allclose(f(model, x).item(), model(rustorch.tensor(x)).sum().item(), rtol=1e-5)
+    assert f.cache_info().misses <= 2
+
+
+def test_c12_107_closures() -> None:
+    w = rustorch.tensor([2.0, 3.0], requires_grad=True)
+    f = rustorch.jit(lambda x: (x * w).sum())
+    x = rustorch.tensor([1.0, 1.0])
+    for _ in range(3):
+        w.grad = None
+        f(x).backward()
+        assert w.grad is not None and w.grad.tolist() == [1.0, 1.0]
+    with rustorch.no_grad():
+        w.copy_(rustorch.tensor([5.0, 5.0]))
+    assert f(x).item() == 10.0
+    assert f.cache_info().misses == 1
+
+
+# --- 108: nesting ------------------------------------------------------------------------------------------------------
+
+
+NESTINGS: dict[str, Callable[[Any], Any]] = {
+    "jit(grad(jit))": lambda f: rustorch.jit(rustorch.grad(rustorch.jit(f))),
+    "grad(jit)": lambda f: rustorch.grad(rustorch.jit(f)),
+    "jit(grad)": lambda f: rustorch.jit(rustorch.grad(f)),
+    "jit(jit(grad))": lambda f: rustorch.jit(rustorch.jit(rustorch.grad(f))),
+    "jit(vmap(grad)) of rows": lambda f: lambda x: rustorch.jit(rustorch.func.vmap(rustorch.grad(f)))(rustorch.stack([x, x * 2.0]))[0],
+    "vmap(jit(grad))": lambda f: lambda x: rustorch.func.vmap(rustorch.jit(rustorch.grad(f)))(rustorch.stack([x, x * 2.0]))[0],
+    "vmap(grad(jit))": lambda f: lambda x: rustorch.func.vmap(rustorch.grad(rustorch.jit(f)))(rustorch.stack([x, x * 2.0]))[0],
+    "jit(vjp)": lambda f: rustorch.jit(lambda x: rustorch.func.vjp(f, x)[1](rustorch.tensor(1.0))[0]),
+}
+
+
+@pytest.mark.parametrize("name", NESTINGS)
+def test_c12_108_first_order(name: str) -> None:
+    x = rustorch.tensor([0.5, 1.5, -2.0])
+    g = NESTINGS[name](lambda x: (rustorch.sin(x) * x).sum())
+    want = np.cos(x.numpy()) * x.numpy() + np.sin(x.numpy())
+    for _ in range(3):
+        found = g(x)
+        found = found[0] if isinstance(found, tuple) else found
+        np.testing.assert_allclose(found.numpy(), want, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda f: rustorch.jit(rustorch.grad(rustorch.jit(rustorch.grad(f)))),
+        lambda f: rustorch.grad(rustorch.jit(rustorch.grad(rustorch.jit(f)))),
+        lambda f: rustorch.jit(rustorch.grad(rustorch.grad(f))),
+    ],
+)
+def test_c12_108_second_order(make: Callable[[Any], Any]) -> None:
+    x = rustorch.tensor(0.7)
+    for _ in range(3):
+        np.testing.assert_allclose(make(lambda x: rustorch.sin(x) * x)(x).item(), 2 * np.cos(0.7) - 0.7 * np.sin(0.7), rtol=1e-5)
+
+
+def test_c12_108_vmap_in_and_around() -> None:
+    x = rustorch.tensor(rows(4, 3))
+    row = lambda r: (r * r).sum() + r[0]  # noqa: E731
+    want = (rows(4, 3) ** 2).sum(1) + rows(4, 3)[:, 0]
+    jit, vmap = rustorch.jit, rustorch.func.vmap
+    for f in (jit(vmap(row)), vmap(jit(row)), jit(vmap(jit(row)))):
+        for _ in range(3):
+            np.testing.assert_allclose(f(x).numpy(), want, rtol=1e-5)
+
+
+# --- donate ------------------------------------------------------------------------------------------------------------
+
+
+def test_donate_is_refused_where_it_cannot_be_kept() -> None:
+    with pytest.raises(Unsupported, match="donate"):
+        rustorch.jit(lambda x: x + 1.0, donate=0)
