@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -57,7 +58,7 @@ _MODULES: tuple[ModuleType, ...] = (
 
 
 def page() -> str:
-    """The page as Markdown: a section for each file, the ops in the order of their definitions."""
+    """The page as Markdown: a section for each file, the ops in the order of their definitions; then what PyTorch has and this has not."""
     lines = [
         "# The vocabulary",
         "",
@@ -71,7 +72,8 @@ def page() -> str:
         for op in vars(module).values():
             if isinstance(op, OpDef):
                 lines += _entry(op)
-    return "\n".join(lines).rstrip() + "\n"
+    absent = (Path(__file__).parent / "absent.md").read_text(encoding="utf-8")
+    return "\n".join(lines).rstrip() + "\n\n" + absent
 
 
 def _entry(op: OpDef) -> list[str]:
