@@ -59,6 +59,7 @@ class Level:
 
     def __init__(self, size: int | None = None) -> None:
         self.size = size
+        self.settling = False
         self.home: Segment = local.segment
         self.places: list[tuple[Segment, int, Any]] = []
         """Values of segments that have tangents of their own."""
@@ -129,10 +130,16 @@ class Level:
 
     def settle(self, segment: Segment) -> None:
         """A segment is closing: let the tensors that somebody holds carry their tangents."""
+        if self.settling:  # running op by op, where the tangents' own operations end segments, too
+            return
         alive = [t for t in (segment.values[n] for n in held(segment.values)) if t._type.dtype.kind == "float" and t._array is None]
-        for t, tangent in zip(alive, self.tangents(alive), strict=True):
-            if tangent is not None:
-                self.carry(t, tangent)
+        self.settling = True
+        try:
+            for t, tangent in zip(alive, self.tangents(alive), strict=True):
+                if tangent is not None:
+                    self.carry(t, tangent)
+        finally:
+            self.settling = False
 
 
 def levels_here() -> list[Level]:

@@ -346,6 +346,7 @@ class _Before:
     def __init__(self, args: Sequence[Any], places: Sequence[int]) -> None:
         self.segment: Segment = local.segment
         self.numbers: dict[int, int] = {i: self.segment.number_of(args[i]) for i in places}
+        self.origins = {i: args[i]._origin or (self.segment, n) for i, n in self.numbers.items()}
         self.leaves = {i for i in self.numbers if is_leaf(args[i])}
         self.types = {i: args[i]._type for i in self.numbers}
 
@@ -354,10 +355,10 @@ class _Before:
         now: Segment = local.segment
         if now is self.segment:
             return self.numbers[i]
-        if i in self.leaves or x._origin == (self.segment, self.numbers[i]):
+        if i in self.leaves or x._origin == self.origins[i]:
             return now.number_of(x)
         old = concrete(x._elements(), self.types[i], True)  # written since: only its place counts
-        old._origin = (self.segment, self.numbers[i])
+        old._origin = self.origins[i]
         return now.number_of(old)
 
 
@@ -392,10 +393,12 @@ def _record(
                 made[id(y)] = len(values)
                 values.append(y)
             application.results.append((made[id(y)], y._type))
+    with no_grad():
+        snapshots = [None if x is None else snapshot(x) for x in ctx._to_save]
     segment = local.segment
     inputs = tuple(before.number(i, args[i]) for i in before.numbers)
     numbers = tuple(segment.number_of(y) for y in values)
-    kept = [None if x is None else _kept(x, args, before, inputs, made) for x in ctx._to_save]
+    kept = [None if x is None else _kept(x, value, args, before, inputs, made) for x, value in zip(ctx._to_save, snapshots, strict=True)]
     shown = list(results)
     found: list[Any] = []
     if values:
@@ -432,11 +435,9 @@ class _SavedResult(Saved):
     """A saved result: its number is at first the place among the results."""
 
 
-def _kept(x: Any, args: Sequence[Any], before: _Before, inputs: Sequence[int], made: dict[int, int]) -> Saved:
-    """A tensor on its way to `backward`."""
+def _kept(x: Any, value: Any, args: Sequence[Any], before: _Before, inputs: Sequence[int], made: dict[int, int]) -> Saved:
+    """A tensor, and the value that it has now, on its way to `backward`."""
     segment = local.segment
-    with no_grad():
-        value = snapshot(x)
     if id(x) in made:
         return _SavedResult(value, segment, made[id(x)])
     for number, i in zip(inputs, before.numbers, strict=True):

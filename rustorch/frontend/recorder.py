@@ -278,6 +278,8 @@ class Recorder(Segment):
         if local.segment is self:
             for level in local.levels:
                 level.settle(self)
+            if self.closed:  # by that: operations run one by one
+                return
             del local.segment  # the next operation begins a new one
         known = len(self.at.programs)
         live = self.compute()
