@@ -97,6 +97,7 @@ def test_one_jitted_function_called_with_all_sizes(threads: int, turns: int) -> 
     assert f.cache_info().currsize <= 3
 
 
+@pytest.mark.filterwarnings("ignore:.*a new program was compiled")  # one line, a program for each thread and power
 @pytest.mark.parametrize(("threads", "turns"), SIZES)
 def test_programs_of_their_own(threads: int, turns: int) -> None:
     """Each thread compiles other programs, recorded and jitted, of first and second order."""
