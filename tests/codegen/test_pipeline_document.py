@@ -79,7 +79,7 @@ def test_passes() -> None:
 
 def test_stages_name_files() -> None:
     table = rows("| stage | file | takes → gives | contract |")
-    assert len(table) == 9
+    assert len(table) == 10
     for _, files, _, _ in table:
         for name in re.findall(r"\w+\*?\.py", files):
             assert list((ROOT / "rustorch" / "codegen").glob(name)), name
