@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import rustorch
+from rustorch import aot
 from rustorch.autograd import Function
 from rustorch.autograd.function import once_differentiable
 from rustorch.frontend.explain import journal
@@ -616,14 +618,11 @@ def test_a_step_with_a_function_is_one_program() -> None:
     assert seen.text("fused").count("kernel @") == 1
 
 
-def test_exported_ahead_of_time() -> None:
-    from rustorch.aot.trace import trace_types
-    from rustorch.autodiff.vjp import value_and_grad
-    from rustorch.ops import interpret
-
-    named = trace_types(lambda x: Cube.apply(x).sum(), {"x": rustorch.f64[3]})
-    value, gradient = interpret(value_and_grad(named.graph, [0]), [np.array([1.0, 2.0, 3.0])])
-    assert (value.item(), gradient.tolist()) == (36.0, [3.0, 12.0, 27.0])
+def test_exported_ahead_of_time(tmp_path: Path) -> None:
+    exported = aot.export(lambda x: Cube.apply(x).sum(), {"x": rustorch.f64["n"]}, derivatives=("value", "value_and_grad"), name="cube")
+    exported.save(tmp_path / "cube")
+    value, gradient = aot.load(tmp_path / "cube").value_and_grad(np.array([1.0, 2.0, 3.0]))
+    assert (float(value), gradient.tolist()) == (36.0, [3.0, 12.0, 27.0])
 
 
 def test_in_a_loop_the_program_is_recognised() -> None:
