@@ -109,7 +109,7 @@ def _define(op: OpDef, public: Public) -> None:
     caller = {1: unary_caller, 2: binary_caller}.get(made.width, general_caller)(made)
     doc = f"{op.doc}\n\nElement by element; see the op `{op.name}`."
     function = _named(caller, public.names[0], doc)
-    function.__signature__ = made.signature  # type: ignore[attr-defined]
+    function.__wrapped__ = made  # type: ignore[attr-defined]
     function.operation, function.emit = made, made.emit  # type: ignore[attr-defined]
     recorded[op.name] = function
     for name in public.names:

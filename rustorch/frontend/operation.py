@@ -29,7 +29,8 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, overload
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, overload
 
 import numpy as np
 
@@ -54,18 +55,28 @@ class Operation(Primitive):
 
     def __init__(self, name: str, emit: Emit, *, blocks: bool = False, plural: bool = False) -> None:
         self.name, self.emit, self.blocks, self.plural = name, emit, blocks, plural
-        parameters, annotations = _parameters(emit)
-        self.signature = inspect.Signature(parameters, __validate_parameters__=False)
-        kinds = [_kind(annotation) for annotation in annotations]
+        self.parameters = parameters = _parameters(emit)
+        kinds = [_kind(p.annotation) for p in parameters]
         self.width = len(parameters)
-        self.named = tuple(p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY)
+        self.named = tuple(p.name for p in parameters if p.keyword_only)
         self.positions = tuple(i + 1 for i, kind in enumerate(kinds) if kind != "static")
         self.numeric = tuple(i + 1 for i, kind in enumerate(kinds) if kind == "operand")
         self.sequences = tuple(i + 1 for i, kind in enumerate(kinds) if kind == "sequence")
-        self.optional = tuple(i + 1 for i, p in enumerate(parameters) if p.default is None or "None" in annotations[i])
-        self.tagged = tuple(i + 1 for i, kind in enumerate(kinds) if kind == "static" and _may_be_float(annotations[i]))
+        self.optional = tuple(i + 1 for i, p in enumerate(parameters) if p.default is None or "None" in p.annotation)
+        self.tagged = tuple(i + 1 for i, p in enumerate(parameters) if kinds[i] == "static" and _may_be_float(p.annotation))
         self.defaults = tuple(p.default for p in parameters)
         self.result_class: Callable[..., Any] | None = None
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        """How users call it. Made when somebody asks: at import it would cost half of an operation's making."""
+        kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        shown = [inspect.Parameter(p.name, kinds[p.keyword_only], default=p.default) for p in self.parameters]
+        return inspect.Signature(shown, __validate_parameters__=False)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return self.signature
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """All arguments in order, defaults filled in."""
@@ -169,25 +180,27 @@ class Operation(Primitive):
         return tuple(take(*part[:2]) if i in self.numeric and type(part) is tuple else part for i, part in enumerate(key))
 
 
-def _parameters(emit: Emit) -> tuple[list[inspect.Parameter], list[str]]:
-    """The parameters after the builder, and their annotations.
+class _Parameter(NamedTuple):
+    """A parameter after the builder."""
 
-    Read off the code: `inspect.signature` takes a tenth of a millisecond each, at import.
-    """
+    name: str
+    default: Any
+    annotation: str
+    keyword_only: bool
+
+
+def _parameters(emit: Emit) -> list[_Parameter]:
+    """The parameters after the builder. Read off the code: `inspect.signature` takes a tenth of a millisecond each, at import."""
     code = getattr(emit, "__code__", None)
     if code is None or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS) or "__signature__" in emit.__dict__:
         found = list(inspect.signature(emit).parameters.values())[1:]
-        return [p.replace(annotation=inspect.Parameter.empty) for p in found], [str(p.annotation) for p in found]
+        return [_Parameter(p.name, p.default, str(p.annotation), p.kind is p.KEYWORD_ONLY) for p in found]
     count = code.co_argcount
     names = code.co_varnames[: count + code.co_kwonlyargcount]
     defaults = emit.__defaults__ or ()
     given = dict(zip(names[count - len(defaults) : count], defaults, strict=True)) | (emit.__kwdefaults__ or {})
-    kinds = [inspect.Parameter.POSITIONAL_OR_KEYWORD] * count + [inspect.Parameter.KEYWORD_ONLY] * code.co_kwonlyargcount
-    empty = inspect.Parameter.empty
-    shown = [
-        inspect.Parameter(name, kind, default=given.get(name, empty)) for name, kind in zip(names[1:], kinds[1:], strict=True)
-    ]
-    return shown, [str(emit.__annotations__.get(name, "")) for name in names[1:]]
+    annotations, empty = emit.__annotations__, inspect.Parameter.empty
+    return [_Parameter(name, given.get(name, empty), str(annotations.get(name, "")), i > count) for i, name in enumerate(names[1:], 2)]
 
 
 def _kind(annotation: str) -> str:
@@ -262,7 +275,8 @@ def _recorded(emit: Emit, name: str, blocks: bool, plural: bool) -> Recorded:
     made = Operation(name or emit.__name__.strip("_"), emit, blocks=blocks, plural=plural)
     call: Any = _caller(made)
     call.__name__ = call.__qualname__ = made.name
-    call.__doc__, call.__module__, call.__signature__ = emit.__doc__, emit.__module__, made.signature
+    call.__doc__, call.__module__ = emit.__doc__, emit.__module__
+    call.__wrapped__ = made  # `inspect.signature` asks it
     call.operation, call.emit = made, emit
     found: Recorded = call
     return found
