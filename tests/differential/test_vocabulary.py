@@ -16,11 +16,13 @@ torch = pytest.importorskip("torch")
 
 _EQUAL_PLACES = "of updates of one place the last is kept, and has the gradient; PyTorch gives it to all"
 NOT_TORCH = {
+    "polygamma": "PyTorch's is good to nine digits",
     "as_strided": "the tensor is taken as it lies row by row; PyTorch's sees the memory of a view",
     "sinc near 0": "PyTorch's derivative loses digits near 0",
 }
 """Where numpy's answer is not PyTorch's, and why."""
 OTHER_GRADIENT = {
+    "special.digamma": "PyTorch's trigamma is good to nine digits",
     "as_strided_scatter": "PyTorch 2.13 gives the gradient of other places",
     "ldexp": "PyTorch 2.13 rounds 2 ** -4 to the integer 0 in the gradient",
     "index_put": _EQUAL_PLACES,
