@@ -84,7 +84,7 @@ from rustorch.version import VERSION as __version__
 
 # isort: split
 # What follows is written with the names above, like any user's program.
-from rustorch import aot, autograd, debug, func, functional, nn, optim, special, testing, utils
+from rustorch import aot, autograd, debug, func, functional, linalg, nn, optim, special, testing, utils
 from rustorch.functional import (
     adaptive_avg_pool1d,
     alpha_dropout,
@@ -157,7 +157,7 @@ __all__ = [
     "full", "full_like", "func", "functional", "Generator", "get_default_dtype", "get_num_threads", "get_rng_state", "grad", "group_norm",
     "hamming_window", "hann_window", "hardshrink", "hessian", "i32", "i64", "iinfo", "inference_mode", "initial_seed", "inspect",
     "instance_norm", "int", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "jacfwd", "jacrev", "jit", "jvp", "kl_div",
-    "L1Loss", "layer_norm", "LayerNorm", "Linear", "linspace", "log_softmax", "logspace", "long", "manual_seed", "max_pool1d",
+    "L1Loss", "layer_norm", "LayerNorm", "linalg", "Linear", "linspace", "log_softmax", "logspace", "long", "manual_seed", "max_pool1d",
     "max_pool2d", "max_pool3d", "MaxPool2d", "Module", "MSELoss", "multinomial", "NLLLoss", "nn", "no_grad", "normal", "ones", "ones_like",
     "optim", "pairwise_distance", "Parameter", "pdist", "pixel_shuffle", "pixel_unshuffle", "prelu", "promote_types", "rand", "rand_like",
     "randint", "randint_like", "randn", "randn_like", "randperm", "ReLU", "result_type", "rms_norm", "RMSprop", "rrelu", "scalar_tensor",

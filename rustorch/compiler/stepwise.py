@@ -1,8 +1,9 @@
 """A graph run node by node, without code of its own: what a program gets that may never come back.
 
 What numpy computes with the same bits as our code (movement, comparisons, arithmetic that is rounded once) goes to the ops'
-references, and so does what calls out of native code. Any other node goes to a *single*: code of one node with symbolic sizes, made once per process for all shapes and kept
-by its structure. The singles that a graph lacks are compiled together, in one module, as plain code: two milliseconds each.
+references, and so does what calls out of native code. Any other node goes to a *single*: code of one node with symbolic sizes, made
+once per process for all shapes and kept by its structure. The singles that a graph lacks are compiled together, in one module, as
+plain code: two milliseconds each.
 
 The passes run first, and the bits are those of the compiled graph: no op of ours is rounded differently beside another one.
 """

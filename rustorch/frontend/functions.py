@@ -16,6 +16,7 @@ from rustorch.frontend import (
     contraction,
     elementwise,
     indexing,
+    linalg,
     movement,
     ordering,
     places,
@@ -125,6 +126,23 @@ from rustorch.frontend.contraction import (
 )
 from rustorch.frontend.contraction import matmul_op as matmul
 from rustorch.frontend.indexing import masked_select, nonzero
+from rustorch.frontend.linalg import (
+    cholesky_inverse,
+    cholesky_solve,
+    det,
+    inverse,
+    logdet,
+    lu_solve,
+    lu_unpack,
+    matrix_exp,
+    matrix_power,
+    pinverse,
+    slogdet,
+    vecdot,
+)
+from rustorch.frontend.linalg import old_cholesky as cholesky
+from rustorch.frontend.linalg import old_qr as qr
+from rustorch.frontend.linalg import old_svd as svd
 from rustorch.frontend.movement import (
     broadcast_tensors,
     broadcast_to,
@@ -346,7 +364,7 @@ METHODS: dict[str, Any] = {
         add, sub, div, allclose, equal, is_complex, is_signed, is_nonzero, is_same_size, masked_select, nonzero,
     )
 }  # fmt: skip
-METHODS |= arrangement.METHODS | contraction.METHODS
+METHODS |= arrangement.METHODS | contraction.METHODS | linalg.METHODS
 METHODS |= {
     "polygamma": compositions.polygamma_op,
     "narrow_copy": lambda self, dim, start, length: same(narrow(self, dim, start, length)),
@@ -392,4 +410,6 @@ __all__ = [
     "tensordot", "tile", "topk", "trace", "transpose", "trapezoid", "trapz", "tril", "triu", "true_divide", "trunc", "unbind", "unflatten",
     "unique", "unique_consecutive", "unravel_index", "unsqueeze", "vander", "var", "var_mean", "vdot", "vsplit", "vstack", "where",
     "xlogy",
+    "cholesky", "cholesky_inverse", "cholesky_solve", "det", "inverse", "logdet", "lu_solve", "lu_unpack", "matrix_exp", "matrix_power",
+    "pinverse", "qr", "slogdet", "svd", "vecdot",
 ]  # fmt: skip

@@ -194,7 +194,7 @@ def eigh(a: Array, lower: bool) -> tuple[Array, Array]:
     try:
         return decompose(a)
     except np.linalg.LinAlgError:
-        finite = np.isfinite(a).all((-2, -1))
+        finite = np.asarray(np.isfinite(a).all((-2, -1)))
         values, vectors = decompose(np.where(finite[..., None, None], a, 0)) if not finite.all() else _no_eigenvalues(decompose, a)
         values[~finite], vectors[~finite] = np.nan, np.nan
         return values, vectors
@@ -295,7 +295,7 @@ def matrix_exp(a: Array) -> Array:
     if 0 in a.shape:
         return a.copy()
     flat = a.reshape(-1, *a.shape[-2:]).astype(np.float64)
-    finite = np.isfinite(flat).all((-2, -1))
+    finite = np.asarray(np.isfinite(flat).all((-2, -1)))
     flat = np.where(finite[:, None, None], flat, 0)
     norm = np.abs(flat).sum(-2).max(-1)
     _, exponent = np.frexp(norm / _REACH)

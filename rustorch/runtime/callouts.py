@@ -14,6 +14,7 @@ import functools
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from rustorch.runtime.buffer import Array
 
 _Native = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_size_t, ctypes.c_size_t)
 _START = buffer.ALIGNMENT
-_ALL = (ctypes.c_uint8 * ((1 << 47) - _START)).from_address(_START)
+_ALL: Any = (ctypes.c_uint8 * ((1 << 47) - _START)).from_address(_START)
 """This process's memory as bytes, from a place on that is not null: only ever used where native code said that there is an array."""
 _kept: dict[CalloutSpec, Any] = {}
 """The C functions of the process. There are as many as combinations of op, attributes, types and ranks; they are never freed, since
@@ -148,9 +149,7 @@ def _blas() -> tuple[Callable[[], int], Callable[[int], None]] | None:
     from numpy.linalg import _umath_linalg
 
     library = ctypes.CDLL(_umath_linalg.__file__)
-    for name in ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads", "openblas_{}_num_threads64_", "openblas_{}_num_threads"):
-        try:
-            return library[name.format("get")], library[name.format("set")]
-        except AttributeError:
-            continue
+    for before, behind in product(("scipy_", ""), ("64_", "")):
+        with contextlib.suppress(AttributeError):
+            return tuple(library[f"{before}openblas_{verb}_num_threads{behind}"] for verb in ("get", "set"))  # type: ignore[return-value]
     return None

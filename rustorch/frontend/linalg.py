@@ -1,0 +1,831 @@
+"""Linear algebra on tensors: PyTorch's names in front of the ops of `ops/linalg.py` and `ops/factors.py`; the rest are compositions.
+
+Matrices are the last two dimensions. Operations with the ops' names record one of them; a plain function around one says what a default
+or a mode means.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rustorch.errors import ArgumentError, DTypeError, ShapeError, Unsupported, compose
+from rustorch.frontend.arrangement import diagonal as _diagonal
+from rustorch.frontend.base import TensorBase
+from rustorch.frontend.contraction import cross as _cross
+from rustorch.frontend.emission import (
+    Builder,
+    Shape,
+    Value,
+    axis_of,
+    broadcast,
+    broadcast_shapes,
+    broadcast_to,
+    convert,
+    dtype_of,
+    matmul,
+    operation,
+    promote,
+    reduce,
+    reshape,
+    shape_of,
+)
+from rustorch.frontend.reduction import dims_from
+from rustorch.frontend.statistics import length
+from rustorch.frontend.storage import into
+from rustorch.ir.dims import Size, minimum, product
+from rustorch.ir.dtypes import i32, i64
+from rustorch.ir.types import DType, TensorType
+from rustorch.ops.matrices import by_row, matrix, mm, part, places, square, turned
+
+
+class Slogdet(NamedTuple):
+    """The sign of a determinant, and the logarithm of its absolute value."""
+
+    sign: Any
+    logabsdet: Any
+
+
+class LU(NamedTuple):
+    """A = P L U."""
+
+    P: Any
+    L: Any
+    U: Any
+
+
+class LUFactors(NamedTuple):
+    """L and U in one matrix, and the row (from 1) that each row changed places with."""
+
+    LU: Any
+    pivots: Any
+
+
+class QR(NamedTuple):
+    """A = Q R."""
+
+    Q: Any
+    R: Any
+
+
+class Eigh(NamedTuple):
+    """Eigenvalues in ascending order, and eigenvectors as columns."""
+
+    eigenvalues: Any
+    eigenvectors: Any
+
+
+class SVD(NamedTuple):
+    """A = U diag(S) Vh."""
+
+    U: Any
+    S: Any
+    Vh: Any
+
+
+class OldSVD(NamedTuple):
+    """A = U diag(S) V^T."""
+
+    U: Any
+    S: Any
+    V: Any
+
+
+class Lstsq(NamedTuple):
+    """What makes |A X - B| smallest, and what is known of A."""
+
+    solution: Any
+    residuals: Any
+    rank: Any
+    singular_values: Any
+
+
+class CholeskyEx(NamedTuple):
+    """The factor; zeros where there is one."""
+
+    L: Any
+    info: Any
+
+
+# --- What several of them need ----------------------------------------------------------------------------------------
+
+
+def _matched(b: Builder, *xs: Value) -> tuple[Value, ...]:
+    """Matrices with their batches broadcast."""
+    lead = broadcast_shapes(*(shape_of(x)[:-2] for x in xs))
+    return tuple(broadcast_to(b, x, (*lead, *shape_of(x)[-2:])) for x in xs)
+
+
+def _identity(b: Builder, like: Value) -> Value:
+    """Identity matrices."""
+    return part(b, b.const(1, like), "eq")
+
+
+def _check_ranks(name: str, *named: tuple[str, Value]) -> None:
+    for which, x in named:
+        if len(shape_of(x)) < 2:
+            raise ShapeError(f"linalg.{name}: The input tensor {which} must have at least 2 dimensions.")
+
+
+def _check_system(name: str, a: Value, right: Value, left: builtins.bool = True) -> None:
+    """The checks of A X = B that broadcasting would hide."""
+    square(name, a.type)
+    rows = shape_of(right)[-2 if left else -1]
+    if rows != shape_of(a)[-1]:
+        sizes = [f"{shape_of(x)[-2]}x{shape_of(x)[-1]}" for x in (a, right)]
+        equation = "AX = B" if left else "XA = B"
+        raise ShapeError(f"linalg.{name}: Incompatible shapes of A and B for the equation {equation} ({sizes[0]} and {sizes[1]})")
+    if dtype_of(a) is not dtype_of(right):
+        words = [{"f32": "Float", "f64": "Double"}.get(dtype_of(x).short, dtype_of(x).name.capitalize()) for x in (a, right)]
+        raise DTypeError(
+            f"linalg.{name}: Expected A and B to have the same dtype, but found A of type {words[0]} and B of type {words[1]} instead"
+        )
+
+
+def _epsilon(dtype: DType) -> builtins.float:
+    return builtins.float(np.finfo(dtype.numpy).eps)
+
+
+def _cut(input: Any, atol: Any, rtol: Any) -> tuple[builtins.float, builtins.float]:
+    """Below which singular values count as zeros: absolute, and relative to the largest one."""
+    for tolerance in (atol, rtol):
+        if isinstance(tolerance, TensorBase):
+            raise Unsupported(compose("atol and rtol as tensors are not there", todo="Give one number for all matrices."))
+    if rtol is None:
+        sizes = [n for n in input._type.shape[-2:] if isinstance(n, builtins.int)]
+        rtol = 0.0 if atol else max(sizes, default=1) * _epsilon(input._type.dtype)
+    return builtins.float(atol or 0.0), builtins.float(rtol)
+
+
+# --- Cholesky ---------------------------------------------------------------------------------------------------------
+
+
+@operation
+def cholesky(b: Builder, input: Value, *, upper: builtins.bool = False) -> Value:
+    """The lower triangular L with A = L L^T of a positive definite matrix; `upper`: its transpose."""
+    square("cholesky", input.type)
+    found: Value = b.cholesky(turned(b, input) if upper else input)
+    return turned(b, found) if upper else found
+
+
+def cholesky_ex(input: Any, *, upper: builtins.bool = False, check_errors: builtins.bool = False, out: Any = None) -> Any:
+    """`cholesky`, and zeros that say that there is a factor: a matrix that has none is an error here, too."""
+    found = cholesky(input, upper=upper)
+    return CholeskyEx(found, _no_errors(input))
+
+
+@operation(name="cholesky_ex", blocks=True)
+def _no_errors(b: Builder, input: Value) -> Value:
+    """A zero for each matrix."""
+    zeros: Value = b.const(0, TensorType(i32, shape_of(input)[:-2]))
+    return zeros
+
+
+def _by_factor(b: Builder, right: Value, factor: Value, upper: builtins.bool) -> Value:
+    """X with L L^T X = B (or U^T U X = B)."""
+    low = turned(b, factor) if upper else factor
+    half = b.solve_triangular(low, right, upper=False, unit=False)
+    found: Value = b.solve_triangular(turned(b, low), half, upper=True, unit=False)
+    return found
+
+
+@operation
+def cholesky_solve(b: Builder, input: Value, input2: Value, upper: builtins.bool = False) -> Value:
+    """X with A X = B, from B and the Cholesky factor of A."""
+    for x in (input, input2):
+        if len(shape_of(x)) < 2:
+            raise ShapeError(f"b should have at least 2 dimensions, but has {len(shape_of(x))} dimensions instead")
+    _check_system("cholesky_solve", input2, input)
+    right, factor = _matched(b, input, input2)
+    return _by_factor(b, right, factor, upper)
+
+
+@operation
+def cholesky_inverse(b: Builder, input: Value, upper: builtins.bool = False) -> Value:
+    """The inverse of A, from its Cholesky factor."""
+    square("cholesky_inverse", input.type)
+    return _by_factor(b, _identity(b, input), input, upper)
+
+
+# --- Solving ----------------------------------------------------------------------------------------------------------
+
+
+@operation
+def solve(b: Builder, A: Value, B: Value, *, left: builtins.bool = True) -> Value:
+    """X with A X = B (with `left=False`: X A = B). B is a vector, or a batch of them, where its shape is that of A without columns."""
+    square("solve", A.type)
+    vector = len(shape_of(B)) == 1 or (len(shape_of(A)) - 1 == len(shape_of(B)) and shape_of(B) == shape_of(A)[:-1])
+    right = reshape(b, B, (*shape_of(B), 1)) if vector else B
+    if vector and not left:
+        raise ShapeError("linalg.solve: Vector broadcasting of the left hand side is not supported for left=False. In this case linalg.solve "
+                         "is equivalent to B / A.squeeze(-1)")  # fmt: skip
+    _check_system("solve", A, right, left)
+    a, right = _matched(b, A, right)
+    if not left:
+        return turned(b, b.solve(turned(b, a), turned(b, right)))
+    found: Value = b.solve(a, right)
+    return reshape(b, found, shape_of(found)[:-1]) if vector else found
+
+
+@operation
+def solve_triangular(
+    b: Builder, input: Value, B: Value, *, upper: builtins.bool, left: builtins.bool = True, unitriangular: builtins.bool = False
+) -> Value:
+    """X with A X = B (with `left=False`: X A = B), A triangular."""
+    _check_ranks("solve_triangular", ("A", input), ("B", B))
+    _check_system("solve_triangular", input, B, left)
+    a, right = _matched(b, input, B)
+    if left:
+        found: Value = b.solve_triangular(a, right, upper=upper, unit=unitriangular)
+        return found
+    return turned(b, b.solve_triangular(turned(b, a), turned(b, right), upper=not upper, unit=unitriangular))
+
+
+@operation
+def inv(b: Builder, A: Value) -> Value:
+    """The inverse."""
+    found: Value = b.inv(A, check=True)
+    return found
+
+
+@operation(name="lu_factor")
+def lu_factor_op(b: Builder, A: Value) -> LUFactors:
+    """L and U in one matrix, and the pivots."""
+    return LUFactors(*b.lu_factor(A))
+
+
+def lu_factor(A: Any, *, pivot: builtins.bool = True, out: Any = None) -> Any:
+    """A = P L U, L and U in one matrix, with pivots."""
+    _check_pivot("lu_factor", pivot)
+    return into(out, lu_factor_op(A))
+
+
+def _check_pivot(name: str, pivot: builtins.bool) -> None:
+    if not pivot:
+        raise ShapeError(f"linalg.{name}: LU without pivoting is not implemented on the CPU")
+
+
+def _unpacked(b: Builder, lu: Value, pivots: Value) -> LU:
+    rows, columns = shape_of(lu)[-2:]
+    size, lead = minimum(rows, columns), shape_of(lu)[:-2]
+    low, up = _corner(b, lu, rows, size), _corner(b, lu, size, columns)
+    low = b.select(b.eq(*places(b, low)), b.const(1, low), part(b, low, "gt"))
+    order = b.row_order(pivots, lu)
+    at = TensorType(i64, (*lead, rows, rows))
+    # row k of P^T A is row order[k] of A, so column k of P has its 1 there
+    wanted = b.broadcast_to(order, shape=at.shape, dims=(*range(len(lead)), len(lead) + 1))
+    p = b.convert(b.eq(b.iota(type=at, axis=len(lead)), wanted), dtype=dtype_of(lu))
+    return LU(p, low, part(b, up, "le"))
+
+
+def _corner(b: Builder, x: Value, rows: Size, columns: Size) -> Value:
+    shape = shape_of(x)
+    if shape[-2:] == (rows, columns):
+        return x
+    found: Value = b.slice(x, starts=(0,) * len(shape), limits=(*shape[:-2], rows, columns), strides=(1,) * len(shape))
+    return found
+
+
+@operation(name="lu")
+def lu_op(b: Builder, A: Value) -> LU:
+    """P, L and U."""
+    return _unpacked(b, *b.lu_factor(A))
+
+
+def lu(A: Any, *, pivot: builtins.bool = True, out: Any = None) -> Any:
+    """A = P L U: a permutation, a lower triangle with ones on its diagonal, an upper triangle."""
+    _check_pivot("lu", pivot)
+    return into(out, lu_op(A))
+
+
+@operation(name="lu_unpack")
+def lu_unpack_op(b: Builder, LU_data: Value, LU_pivots: Value) -> LU:
+    """P, L and U of a packed factor."""
+    return _unpacked(b, LU_data, LU_pivots)
+
+
+def lu_unpack(LU_data: Any, LU_pivots: Any, unpack_data: builtins.bool = True, unpack_pivots: builtins.bool = True) -> Any:
+    """P, L and U of what `lu_factor` gives."""
+    return lu_unpack_op(LU_data, LU_pivots)
+
+
+@operation
+def lu_solve(
+    b: Builder, LU: Value, pivots: Value, B: Value, *, left: builtins.bool = True, adjoint: builtins.bool = False
+) -> Value:
+    """X with A X = B (`left=False`: X A = B; `adjoint`: with A^T), from what `lu_factor` gives."""
+    _check_ranks("lu_solve", ("LU", LU), ("B", B))
+    _check_system("lu_solve", LU, B, left)
+    if not left:  # X A = B is A^T X^T = B^T
+        B, adjoint = turned(b, B), not adjoint
+    lu, right = _matched(b, LU, B)
+    order = broadcast_to(b, b.row_order(pivots, LU), shape_of(lu)[:-1])
+    rows = by_row(b, order, right)
+    axis = len(shape_of(right)) - 2
+    if adjoint:  # A^T = U^T L^T P^T
+        half = b.solve_triangular(turned(b, lu), right, upper=False, unit=False)
+        inner = b.solve_triangular(turned(b, lu), half, upper=True, unit=True)
+        found: Value = b.scatter_add(b.const(0, inner), rows, inner, axis=axis)
+    else:
+        half = b.solve_triangular(lu, b.gather(right, rows, axis=axis), upper=False, unit=True)
+        found = b.solve_triangular(lu, half, upper=True, unit=False)
+    return found if left else turned(b, found)
+
+
+# --- Determinants -----------------------------------------------------------------------------------------------------
+
+
+@operation
+def det(b: Builder, A: Value) -> Value:
+    """The determinant. Its gradient is the matrix of cofactors, of singular matrices, too."""
+    found: Value = b.det(A)
+    return found
+
+
+@operation
+def slogdet(b: Builder, A: Value) -> Slogdet:
+    """The sign of the determinant and the logarithm of its absolute value."""
+    return Slogdet(*b.slogdet(A))
+
+
+@operation
+def logdet(b: Builder, input: Value) -> Value:
+    """The logarithm of the determinant; NaN where that is negative."""
+    sign, logarithm = b.slogdet(input)
+    found: Value = b.select(b.lt(sign, 0), b.const(math.nan, logarithm), logarithm)
+    return found
+
+
+# --- Orthogonal factors -----------------------------------------------------------------------------------------------
+
+
+@operation(name="qr")
+def qr_op(b: Builder, A: Value, complete: builtins.bool) -> QR:
+    """Q and R."""
+    return QR(*b.qr(A, complete=complete))
+
+
+@operation(name="qr_r")
+def _only_r(b: Builder, A: Value) -> QR:
+    """Nothing, and R."""
+    _, r = b.qr(A, complete=False)
+    return QR(b.const(0, TensorType(dtype_of(A), (0,))), r)
+
+
+def qr(A: Any, mode: str = "reduced", *, out: Any = None) -> Any:
+    """A = Q R. `mode`: reduced, complete (Q square; no derivative where A has more rows than columns), or r (R alone)."""
+    if mode not in ("reduced", "complete", "r"):
+        raise ShapeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'")
+    return into(out, _only_r(A) if mode == "r" else qr_op(A, mode == "complete"))
+
+
+@operation(name="eigh")
+def eigh_op(b: Builder, A: Value, lower: builtins.bool) -> Eigh:
+    """Eigenvalues and eigenvectors."""
+    return Eigh(*b.eigh(A, lower=lower))
+
+
+@operation(name="eigvalsh")
+def eigvalsh_op(b: Builder, A: Value, lower: builtins.bool) -> Value:
+    """Eigenvalues."""
+    found: Value = b.eigh(A, lower=lower)[0]
+    return found
+
+
+def _is_lower(UPLO: str) -> builtins.bool:
+    if UPLO not in ("L", "U", "l", "u"):
+        raise ShapeError(f"Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
+    return UPLO in ("L", "l")
+
+
+def eigh(A: Any, UPLO: str = "L", *, out: Any = None) -> Any:
+    """Eigenvalues in ascending order, and eigenvectors, of a symmetric matrix, of which one triangle is read.
+
+    The gradient through eigenvectors is finite only where all eigenvalues are distinct.
+    """
+    return into(out, eigh_op(A, _is_lower(UPLO)))
+
+
+def eigvalsh(A: Any, UPLO: str = "L", *, out: Any = None) -> Any:
+    """The eigenvalues, in ascending order, of a symmetric matrix, of which one triangle is read."""
+    return into(out, eigvalsh_op(A, _is_lower(UPLO)))
+
+
+@operation(name="svd")
+def svd_op(b: Builder, A: Value, full: builtins.bool) -> SVD:
+    """U, S and V transposed."""
+    return SVD(*b.svd(A, full=full))
+
+
+def svd(A: Any, full_matrices: builtins.bool = True, *, driver: str | None = None, out: Any = None) -> Any:
+    """A = U diag(S) Vh, S in descending order; U and Vh square, or with as many vectors as S has numbers.
+
+    The gradient through U and Vh is finite only where all singular values are distinct and not 0, and does not see the further vectors
+    of square ones, which are not determined.
+    """
+    return into(out, svd_op(A, bool(full_matrices)))
+
+
+@operation(name="svdvals")
+def svdvals_op(b: Builder, A: Value) -> Value:
+    """The singular values."""
+    found: Value = b.svd(A, full=False)[1]
+    return found
+
+
+def svdvals(A: Any, *, driver: str | None = None, out: Any = None) -> Any:
+    """The singular values in descending order; their gradient is finite for equal ones, too."""
+    return into(out, svdvals_op(A))
+
+
+@operation(name="pinv")
+def pinv_op(b: Builder, A: Value, atol: builtins.float, rtol: builtins.float, hermitian: builtins.bool) -> Value:
+    """The pseudoinverse."""
+    found: Value = b.pinv(A, atol=atol, rtol=rtol, hermitian=hermitian)
+    return found
+
+
+def pinv(A: Any, rcond: Any = None, hermitian: builtins.bool = False, *, atol: Any = None, rtol: Any = None, out: Any = None) -> Any:
+    """The pseudoinverse: singular values up to max(atol, rtol * the largest) count as zeros."""
+    if isinstance(A, TensorBase) and len(A._type.shape) < 2:
+        raise ShapeError(
+            f"linalg.pinv({A._type.dtype.name.capitalize()}{{{list(A._type.shape)}}}): expected a tensor with 2 or more dimensions of float, "
+            "double, cfloat or cdouble types"
+        )
+    absolute, relative = _cut(A, atol, rtol if rcond is None else rcond)
+    return into(out, pinv_op(A, absolute, relative, bool(hermitian)))
+
+
+@operation(name="matrix_rank", blocks=True)
+def matrix_rank_op(b: Builder, A: Value, atol: builtins.float, rtol: builtins.float, hermitian: builtins.bool) -> Value:
+    """How many singular values are above the cut."""
+    s = b.abs(b.eigh(A, lower=True)[0]) if hermitian else b.svd(A, full=False)[1]
+    if product(shape_of(s)[-1:]) == 0:
+        return b.const(0, TensorType(i64, shape_of(s)[:-1]))  # type: ignore[no-any-return]
+    largest = reduce(b, "max", s, -1, keepdim=True)
+    cut = broadcast_to(b, b.maximum(b.mul(largest, rtol), atol), shape_of(s))
+    return reduce(b, "sum", convert(b, b.gt(s, cut), i64), -1)
+
+
+def matrix_rank(A: Any, tol: Any = None, hermitian: builtins.bool = False, *, atol: Any = None, rtol: Any = None, out: Any = None) -> Any:
+    """How many singular values are above max(atol, rtol * the largest)."""
+    if len(A._type.shape) < 2:
+        raise ShapeError("torch.linalg.matrix_rank: The input tensor input must have at least 2 dimensions.")
+    absolute, relative = (builtins.float(tol), 0.0) if tol is not None else _cut(A, atol, rtol)
+    return into(out, matrix_rank_op(A, absolute, relative, bool(hermitian)))
+
+
+@operation(name="lstsq")
+def lstsq_op(b: Builder, A: Value, B: Value, rcond: builtins.float, tells_rank: builtins.bool, tells_values: builtins.bool) -> Lstsq:
+    """The solution through the pseudoinverse, and what is known beside it."""
+    matrix("lstsq", A.type)
+    vector = len(shape_of(A)) - 1 == len(shape_of(B)) and shape_of(B) == shape_of(A)[:-1]
+    right = reshape(b, B, (*shape_of(B), 1)) if vector else B
+    if len(shape_of(right)) < 2 or shape_of(A)[-2] != shape_of(right)[-2]:
+        raise ShapeError("torch.linalg.lstsq: input.size(-2) should match other.size(-2)")
+    a, right = _matched(b, A, right)
+    found = mm(b, b.pinv(a, atol=0.0, rtol=rcond, hermitian=False), right)
+    nothing = TensorType(dtype_of(A), (0,))
+    rows, columns = shape_of(A)[-2:]
+    tall = isinstance(rows, builtins.int) and isinstance(columns, builtins.int) and rows > columns
+    distance = b.sub(mm(b, a, found), right)
+    residuals = reduce(b, "sum", b.mul(distance, distance), -2) if tall else b.const(0, nothing)
+    rank = matrix_rank_op.emit(b, A, 0.0, rcond, False) if tells_rank else b.const(0, TensorType(i64, (0,)))
+    values = b.svd(A, full=False)[1] if tells_values else b.const(0, nothing)
+    return Lstsq(reshape(b, found, shape_of(found)[:-1]) if vector else found, residuals, rank, values)
+
+
+def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: str | None = None) -> Any:
+    """X with the smallest |A X - B|, and of those with the smallest |X|; differentiable where the rank of A is constant around it.
+
+    Residuals are given for more rows than columns, the rank by the drivers gelsy (the default), gelsd and gelss, singular values by the
+    last two; what is not given is empty. All of them compute through the singular values.
+    """
+    if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
+        raise ShapeError(
+            "torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)"
+        )
+    _, relative = _cut(A, None, rcond)
+    return lstsq_op(A, B, relative, driver != "gels", driver in ("gelsd", "gelss"))
+
+
+# --- Functions of matrices --------------------------------------------------------------------------------------------
+
+
+@operation
+def matrix_exp(b: Builder, A: Value) -> Value:
+    """The exponential of matrices."""
+    found: Value = b.matrix_exp(A)
+    return found
+
+
+@operation
+def matrix_power(b: Builder, A: Value, n: builtins.int) -> Value:
+    """A multiplied by itself; powers below 0 are those of the inverse."""
+    square("matrix_power", A.type)
+    x = b.inv(A, check=True) if n < 0 else A
+    found: Value | None = None
+    rest = abs(n)
+    while rest:
+        if rest & 1:
+            found = x if found is None else mm(b, found, x)
+        rest >>= 1
+        x = mm(b, x, x) if rest else x
+    return _identity(b, A) if found is None else found
+
+
+@operation(name="multi_dot")
+def multi_dot_op(b: Builder, tensors: Sequence[Value]) -> Value:
+    """The product of matrices, in the order that takes the fewest multiplications (Cormen et al., Introduction to Algorithms, 15.2)."""
+    listed = list(promote(b, *tensors))
+    first, last = len(shape_of(listed[0])) == 1, len(shape_of(listed[-1])) == 1
+    if first:
+        listed[0] = reshape(b, listed[0], (1, *shape_of(listed[0])))
+    if last:
+        listed[-1] = reshape(b, listed[-1], (*shape_of(listed[-1]), 1))
+    for place, x in enumerate(listed):
+        if len(shape_of(x)) != 2:
+            raise ShapeError(f"multi_dot(): tensor {place} must be 2D but got {len(shape_of(x))}D")
+    sizes = [shape_of(listed[0])[0], *(shape_of(x)[1] for x in listed)]
+    known = [n if isinstance(n, builtins.int) else 1000 for n in sizes]
+    split = _cheapest(known)
+
+    def multiplied(low: builtins.int, high: builtins.int) -> Value:
+        if low == high:
+            return listed[low]
+        at = split[low, high]
+        return matmul(b, multiplied(low, at), multiplied(at + 1, high))
+
+    found = multiplied(0, len(listed) - 1)
+    rows, columns = shape_of(found)
+    shape: Shape = (*(() if first else (rows,)), *(() if last else (columns,)))
+    return reshape(b, found, shape)
+
+
+def _cheapest(sizes: Sequence[builtins.int]) -> dict[tuple[builtins.int, builtins.int], builtins.int]:
+    """Behind which matrix each run of matrices is best cut."""
+    count = len(sizes) - 1
+    cost = {(k, k): 0 for k in range(count)}
+    split: dict[tuple[builtins.int, builtins.int], builtins.int] = {}
+    for width in range(1, count):
+        for low in range(count - width):
+            high = low + width
+            cost[low, high], split[low, high] = min(
+                (cost[low, at] + cost[at + 1, high] + sizes[low] * sizes[at + 1] * sizes[high + 1], at) for at in range(low, high)
+            )
+    return split
+
+
+def multi_dot(tensors: Any, *, out: Any = None) -> Any:
+    """The product of two or more matrices, in the cheapest order; the first and the last may be vectors."""
+    listed = list(tensors)
+    if len(listed) < 2:
+        raise ShapeError(f"multi_dot(): expected at least 2 tensors but got {len(listed)}")
+    return into(out, multi_dot_op(tuple(listed)))
+
+
+@operation(name="linalg_vander")
+def vander_op(b: Builder, x: Value, count: Size) -> Value:
+    """Powers of each element, from 0 on, along a new last dimension."""
+    shape = (*shape_of(x), count)
+    type_ = TensorType(dtype_of(x), shape)
+    base = b.broadcast_to(x, shape=shape, dims=tuple(range(len(shape) - 1)))
+    found: Value = b.pow(base, b.iota(type=type_, axis=len(shape) - 1))
+    return found
+
+
+def vander(x: Any, *, N: builtins.int | None = None) -> Any:
+    """The powers 0 to N - 1 (as many as there are elements, unless said) of each element, along a new last dimension."""
+    if not x._type.shape:
+        raise ShapeError("Expected dim of x to be at least 1, but got 0.")
+    if N is not None and N <= 1:
+        raise ShapeError("N must be greater than 1.")
+    return vander_op(x, x._type.shape[-1] if N is None else N)
+
+
+@operation(name="householder_product")
+def householder_product(b: Builder, A: Value, tau: Value) -> Value:
+    """The first columns of the product of reflections I - tau v v^T; v: the columns of A below its diagonal, whose 1 is not there."""
+    rows, columns = matrix("householder_product", A.type).shape[-2:]
+    count = shape_of(tau)[-1]
+    if not isinstance(count, builtins.int):
+        raise Unsupported(compose("householder_product needs a known number of reflections", f"found {count}"))
+    v = b.select(b.eq(*places(b, A)), b.const(1, A), part(b, A, "gt"))
+    found = _identity(b, A)
+    lead = shape_of(A)[:-2]
+    for k in reversed(range(count)):
+        own = b.slice(v, starts=(*(0,) * len(lead), 0, k), limits=(*lead, rows, k + 1), strides=(1,) * len(shape_of(A)))
+        scale = b.slice(tau, starts=(*(0,) * len(lead), k), limits=(*lead, k + 1), strides=(1,) * len(shape_of(tau)))
+        change = mm(b, own, mm(b, turned(b, own), found))
+        found = b.sub(found, b.mul(broadcast_to(b, reshape(b, scale, (*lead, 1, 1)), (*lead, rows, columns)), change))
+    return found
+
+
+# --- Norms ------------------------------------------------------------------------------------------------------------
+
+
+def _of_type(x: Any, dtype: DType | None) -> Any:
+    return x if dtype is None else x.to(dtype)
+
+
+@operation(name="vector_norm")
+def vector_norm_op(b: Builder, x: Value, p: builtins.float, dim: Any, keepdim: builtins.bool) -> Value:
+    """The p-norm."""
+    return length(b, x, p, dim, keepdim)
+
+
+def vector_norm(
+    x: Any, ord: Any = 2, dim: Any = None, keepdim: builtins.bool = False, *, dtype: DType | None = None, out: Any = None
+) -> Any:
+    """The norm of all elements, or along dimensions, as vectors; at 0 its gradient is 0."""
+    if isinstance(ord, str):
+        raise ArgumentError(f"linalg.vector_norm(): argument 'ord' must be Number, not {type(ord).__name__}")
+    return into(out, vector_norm_op(_of_type(x, dtype), builtins.float(ord), dims_from(dim), bool(keepdim)))
+
+
+@operation(name="matrix_norm")
+def matrix_norm_op(b: Builder, A: Value, ord: Any, dim: tuple[builtins.int, builtins.int], keepdim: builtins.bool) -> Value:
+    """The norm of matrices in two dimensions."""
+    shape = shape_of(A)
+    if len(shape) < 2:
+        raise ShapeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
+    if dtype_of(A).kind != "float":
+        raise DTypeError(f"linalg.matrix_norm: Expected a floating point or complex tensor as input. Got {dtype_of(A).name.capitalize()}")
+    rows, columns = (axis_of(d, len(shape)) for d in dim)
+    if rows == columns:
+        raise ShapeError(f"linalg.matrix_norm: dims must be different. Got ({dim[0]}, {dim[1]})")
+    if ord == "fro":
+        return length(b, A, 2.0, (rows, columns), keepdim)
+    if ord in (1, -1, math.inf, -math.inf):
+        along, across = (rows, columns) if abs(ord) == 1 else (columns, rows)
+        sums = reduce(b, "sum", b.abs(A), along, keepdim=True)
+        found = reduce(b, "max" if ord > 0 else "min", sums, across, keepdim=True)
+    else:
+        rest = tuple(a for a in range(len(shape)) if a not in (rows, columns))
+        s = b.svd(b.transpose(A, perm=(*rest, rows, columns)), full=False)[1]
+        kind = "sum" if ord == "nuc" else "max" if ord > 0 else "min"
+        found = reduce(b, kind, s, -1)
+    kept = tuple(1 if a in (rows, columns) else n for a, n in enumerate(shape))
+    return reshape(b, found, kept if keepdim else tuple(n for a, n in enumerate(shape) if a not in (rows, columns)))
+
+
+def matrix_norm(
+    A: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: builtins.bool = False, *, dtype: DType | None = None, out: Any = None
+) -> Any:
+    """The norm of matrices: fro, nuc (the sum of singular values), 2 or -2 (the largest or smallest), 1, -1, inf or -inf (sums)."""
+    if ord not in ("fro", "nuc", 1, -1, 2, -2, math.inf, -math.inf):
+        raise ShapeError(f"linalg.matrix_norm: Order {ord} not supported.")
+    kind = ord if isinstance(ord, str) else builtins.float(ord)
+    return into(out, matrix_norm_op(_of_type(A, dtype), kind, tuple(dim), bool(keepdim)))
+
+
+def norm(
+    A: Any, ord: Any = None, dim: Any = None, keepdim: builtins.bool = False, *, dtype: DType | None = None, out: Any = None
+) -> Any:
+    """The norm of vectors or matrices: of matrices where `ord` is a name, where two dimensions are meant, or the tensor has two."""
+    dims = (dim,) if isinstance(dim, builtins.int) else None if dim is None else tuple(dim)
+    rank = len(A._type.shape)
+    if ord is None:
+        return vector_norm(A, 2, dims, keepdim, dtype=dtype, out=out)
+    if dims is None:
+        if rank not in (1, 2):
+            raise ShapeError(f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {rank}D.")
+        dims = tuple(range(rank))
+    if len(dims) not in (1, 2):
+        raise ShapeError(f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dims)}")
+    if len(dims) == 2:
+        return matrix_norm(A, ord, dims, keepdim, dtype=dtype, out=out)
+    return vector_norm(A, ord, dims, keepdim, dtype=dtype, out=out)
+
+
+@operation(name="cond")
+def cond_op(b: Builder, A: Value, ord: Any) -> Value:
+    """The condition number."""
+    if len(shape_of(A)) < 2:
+        raise ShapeError("linalg.cond: The input tensor must have at least 2 dimensions.")
+    if ord in (None, 2, -2):
+        s = b.svd(A, full=False)[1]
+        largest, smallest = (reduce(b, kind, s, -1) for kind in ("max", "min"))
+        found: Value = b.div(smallest, largest) if ord == -2 else b.div(largest, smallest)
+        return found
+    if shape_of(A)[-2] != shape_of(A)[-1]:
+        which, sizes = ord if isinstance(ord, str) else f"{ord:g}", " by ".join(map(str, shape_of(A)[-2:]))
+        raise ShapeError(f"linalg.cond(ord={which}): A must be batches of square matrices, but they are {sizes} matrices")
+    inverse = matrix_norm_op.emit(b, b.inv(A, check=False), ord, (-2, -1), False)
+    own = matrix_norm_op.emit(b, A, ord, (-2, -1), False)
+    none = b.and_(b.ne(inverse, inverse), b.eq(own, own))  # a singular matrix: an infinite condition
+    found = b.select(none, b.const(math.inf, own), b.mul(own, inverse))
+    return found  # noqa: RET504
+
+
+def cond(A: Any, p: Any = None, *, out: Any = None) -> Any:
+    """The norm of a matrix times that of its inverse; without `p`, the largest singular value by the smallest."""
+    if p not in (None, "fro", "nuc", 1, -1, 2, -2, math.inf, -math.inf):
+        raise ShapeError(f"linalg.cond got an invalid norm type: {p}")
+    return into(out, cond_op(A, p if p is None or isinstance(p, str) else builtins.float(p)))
+
+
+# --- Products, and equations of tensors -------------------------------------------------------------------------------
+
+
+@operation(name="vecdot")
+def vecdot_op(b: Builder, x: Value, y: Value, dim: builtins.int) -> Value:
+    """The sums of products along a dimension."""
+    left, right = broadcast(b, *promote(b, x, y))
+    return reduce(b, "sum", b.mul(left, right), dim)
+
+
+def vecdot(x: Any, y: Any, *, dim: builtins.int = -1, out: Any = None) -> Any:
+    """The inner products of vectors along a dimension; the others broadcast."""
+    return into(out, vecdot_op(x, y, dim))
+
+
+def cross(input: Any, other: Any, *, dim: builtins.int = -1, out: Any = None) -> Any:
+    """The vector product along a dimension of size 3."""
+    return into(out, _cross(input, other, dim))
+
+
+def diagonal(A: Any, *, offset: builtins.int = 0, dim1: builtins.int = -2, dim2: builtins.int = -1) -> Any:
+    """The diagonals of matrices, along a new last dimension."""
+    return _diagonal(A, offset, dim1, dim2)
+
+
+@operation(name="tensorsolve")
+def tensorsolve_op(b: Builder, A: Value, B: Value, dims: tuple[builtins.int, ...] | None) -> Value:
+    """X with tensordot(A, X, X.ndim) = B."""
+    rank = len(shape_of(A))
+    if dims is not None:
+        last = [axis_of(d, rank) for d in dims]
+        A = b.transpose(A, perm=(*(a for a in range(rank) if a not in last), *last))
+    front, behind = shape_of(A)[: len(shape_of(B))], shape_of(A)[len(shape_of(B)) :]
+    if product(front) != product(behind):
+        raise ShapeError(
+            "Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == prod(self.shape[:other.ndim]), but got "
+            f"{product(behind)} != {product(front)}"
+        )
+    size = product(behind)
+    found = b.solve(reshape(b, A, (size, size)), reshape(b, B, (size, 1)))
+    return reshape(b, found, behind)
+
+
+def tensorsolve(A: Any, B: Any, dims: Any = None, *, out: Any = None) -> Any:
+    """X with `tensordot(A, X, X.ndim) == B`."""
+    return into(out, tensorsolve_op(A, B, None if dims is None else tuple(dims)))
+
+
+@operation(name="tensorinv")
+def tensorinv_op(b: Builder, A: Value, ind: builtins.int) -> Value:
+    """The inverse for tensordot."""
+    front, behind = shape_of(A)[:ind], shape_of(A)[ind:]
+    if product(front) != product(behind):
+        raise ShapeError(
+            "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got "
+            f"{product(behind)} != {product(front)}"
+        )
+    size = product(front)
+    return reshape(b, b.inv(reshape(b, A, (size, size)), check=True), (*behind, *front))
+
+
+def tensorinv(A: Any, ind: builtins.int = 2, *, out: Any = None) -> Any:
+    """The inverse of A for `tensordot` over `ind` dimensions."""
+    if ind <= 0:
+        raise ShapeError(f"Expected a strictly positive integer for 'ind', but got {ind}")
+    return into(out, tensorinv_op(A, ind))
+
+
+# --- Older names ------------------------------------------------------------------------------------------------------
+
+
+def old_qr(input: Any, some: builtins.bool = True, *, out: Any = None) -> Any:
+    """`linalg.qr`: reduced, or complete without `some`."""
+    return qr(input, "reduced" if some else "complete", out=out)
+
+
+def old_cholesky(input: Any, upper: builtins.bool = False, *, out: Any = None) -> Any:
+    """`linalg.cholesky`."""
+    return into(out, cholesky(input, upper=upper))
+
+
+def old_svd(input: Any, some: builtins.bool = True, compute_uv: builtins.bool = True, *, out: Any = None) -> Any:
+    """A = U diag(S) V^T: `linalg.svd`, but with V; reduced, or full without `some`."""
+    u, s, vh = svd(input, not some)
+    return OldSVD(u, s, vh.mT)
+
+
+def pinverse(input: Any, rcond: builtins.float = 1e-15) -> Any:
+    """`linalg.pinv`."""
+    return pinv(input, rcond)
+
+
+inverse = inv
+
+METHODS: dict[str, Any] = {
+    "det": det, "slogdet": slogdet, "logdet": logdet, "inverse": inv, "cholesky": old_cholesky, "cholesky_solve": cholesky_solve,
+    "cholesky_inverse": cholesky_inverse, "qr": old_qr, "svd": old_svd, "pinverse": pinverse, "matrix_power": matrix_power,
+    "matrix_exp": matrix_exp, "vecdot": vecdot,
+}  # fmt: skip
+"""Methods of tensors."""
