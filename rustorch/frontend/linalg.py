@@ -221,8 +221,10 @@ def solve(b: Builder, A: Value, B: Value, *, left: builtins.bool = True) -> Valu
     vector = len(shape_of(B)) == 1 or (len(shape_of(A)) - 1 == len(shape_of(B)) and shape_of(B) == shape_of(A)[:-1])
     right = reshape(b, B, (*shape_of(B), 1)) if vector else B
     if vector and not left:
-        raise ShapeError("linalg.solve: Vector broadcasting of the left hand side is not supported for left=False. In this case linalg.solve "
-                         "is equivalent to B / A.squeeze(-1)")  # fmt: skip
+        raise ShapeError(
+            "linalg.solve: Vector broadcasting of the left hand side is not supported for left=False. In this case linalg.solve is "
+            "equivalent to B / A.squeeze(-1)"
+        )
     _check_system("solve", A, right, left)
     a, right = _matched(b, A, right)
     if not left:
@@ -269,17 +271,25 @@ def _check_pivot(name: str, pivot: builtins.bool) -> None:
         raise ShapeError(f"linalg.{name}: LU without pivoting is not implemented on the CPU")
 
 
-def _unpacked(b: Builder, lu: Value, pivots: Value) -> LU:
-    rows, columns = shape_of(lu)[-2:]
-    size, lead = minimum(rows, columns), shape_of(lu)[:-2]
-    low, up = _corner(b, lu, rows, size), _corner(b, lu, size, columns)
-    low = b.select(b.eq(*places(b, low)), b.const(1, low), part(b, low, "gt"))
-    order = b.row_order(pivots, lu)
+@operation(name="lu_permutation", blocks=True)
+def _permutation(b: Builder, lu: Value, pivots: Value) -> Value:
+    """P, which is constant."""
+    rows, lead = shape_of(lu)[-2], shape_of(lu)[:-2]
     at = TensorType(i64, (*lead, rows, rows))
     # row k of P^T A is row order[k] of A, so column k of P has its 1 there
-    wanted = b.broadcast_to(order, shape=at.shape, dims=(*range(len(lead)), len(lead) + 1))
-    p = b.convert(b.eq(b.iota(type=at, axis=len(lead)), wanted), dtype=dtype_of(lu))
-    return LU(p, low, part(b, up, "le"))
+    wanted = b.broadcast_to(b.row_order(pivots, lu), shape=at.shape, dims=(*range(len(lead)), len(lead) + 1))
+    found: Value = b.convert(b.eq(b.iota(type=at, axis=len(lead)), wanted), dtype=dtype_of(lu))
+    return found
+
+
+@operation(name="lu_triangles")
+def _triangles(b: Builder, lu: Value) -> tuple[Value, Value]:
+    """L and U."""
+    rows, columns = shape_of(lu)[-2:]
+    size = minimum(rows, columns)
+    low, up = _corner(b, lu, rows, size), _corner(b, lu, size, columns)
+    low = b.select(b.eq(*places(b, low)), b.const(1, low), part(b, low, "gt"))
+    return low, part(b, up, "le")
 
 
 def _corner(b: Builder, x: Value, rows: Size, columns: Size) -> Value:
@@ -290,27 +300,15 @@ def _corner(b: Builder, x: Value, rows: Size, columns: Size) -> Value:
     return found
 
 
-@operation(name="lu")
-def lu_op(b: Builder, A: Value) -> LU:
-    """P, L and U."""
-    return _unpacked(b, *b.lu_factor(A))
-
-
 def lu(A: Any, *, pivot: builtins.bool = True, out: Any = None) -> Any:
     """A = P L U: a permutation, a lower triangle with ones on its diagonal, an upper triangle."""
     _check_pivot("lu", pivot)
-    return into(out, lu_op(A))
-
-
-@operation(name="lu_unpack")
-def lu_unpack_op(b: Builder, LU_data: Value, LU_pivots: Value) -> LU:
-    """P, L and U of a packed factor."""
-    return _unpacked(b, LU_data, LU_pivots)
+    return into(out, lu_unpack(*lu_factor_op(A)))
 
 
 def lu_unpack(LU_data: Any, LU_pivots: Any, unpack_data: builtins.bool = True, unpack_pivots: builtins.bool = True) -> Any:
     """P, L and U of what `lu_factor` gives."""
-    return lu_unpack_op(LU_data, LU_pivots)
+    return LU(_permutation(LU_data, LU_pivots), *_triangles(LU_data))
 
 
 @operation
@@ -452,9 +450,9 @@ def pinv_op(b: Builder, A: Value, atol: builtins.float, rtol: builtins.float, he
 def pinv(A: Any, rcond: Any = None, hermitian: builtins.bool = False, *, atol: Any = None, rtol: Any = None, out: Any = None) -> Any:
     """The pseudoinverse: singular values up to max(atol, rtol * the largest) count as zeros."""
     if isinstance(A, TensorBase) and len(A._type.shape) < 2:
+        found = f"{A._type.dtype.name.capitalize()}{{{list(A._type.shape)}}}"
         raise ShapeError(
-            f"linalg.pinv({A._type.dtype.name.capitalize()}{{{list(A._type.shape)}}}): expected a tensor with 2 or more dimensions of float, "
-            "double, cfloat or cdouble types"
+            f"linalg.pinv({found}): expected a tensor with 2 or more dimensions of float, double, cfloat or cdouble types"
         )
     absolute, relative = _cut(A, atol, rtol if rcond is None else rcond)
     return into(out, pinv_op(A, absolute, relative, bool(hermitian)))

@@ -1,4 +1,4 @@
-"""Linear algebra: derivatives of both orders, both doors, batches, sizes that change, errors; values beside PyTorch's: tests/differential."""
+"""Linear algebra: derivatives of both orders, both doors, batches, sizes that change, errors; PyTorch's values: tests/differential."""
 
 from __future__ import annotations
 
