@@ -463,7 +463,7 @@ def matrix_rank_op(b: Builder, A: Value, atol: builtins.float, rtol: builtins.fl
     """How many singular values are above the cut."""
     s = b.abs(b.eigh(A, lower=True)[0]) if hermitian else b.svd(A, full=False)[1]
     if product(shape_of(s)[-1:]) == 0:
-        return b.const(0, TensorType(i64, shape_of(s)[:-1]))  # type: ignore[no-any-return]
+        return b.const(0, TensorType(i64, shape_of(s)[:-1]))
     largest = reduce(b, "max", s, -1, keepdim=True)
     cut = broadcast_to(b, b.maximum(b.mul(largest, rtol), atol), shape_of(s))
     return reduce(b, "sum", convert(b, b.gt(s, cut), i64), -1)
@@ -478,7 +478,7 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: builtins.bool = False, *, at
 
 
 @operation(name="lstsq")
-def lstsq_op(b: Builder, A: Value, B: Value, rcond: builtins.float, tells_rank: builtins.bool, tells_values: builtins.bool) -> Lstsq:
+def lstsq_op(b: Builder, A: Value, B: Value, rcond: builtins.float, driver: str) -> Lstsq:
     """The solution through the pseudoinverse, and what is known beside it."""
     matrix("lstsq", A.type)
     vector = len(shape_of(A)) - 1 == len(shape_of(B)) and shape_of(B) == shape_of(A)[:-1]
@@ -489,26 +489,26 @@ def lstsq_op(b: Builder, A: Value, B: Value, rcond: builtins.float, tells_rank: 
     found = mm(b, b.pinv(a, atol=0.0, rtol=rcond, hermitian=False), right)
     nothing = TensorType(dtype_of(A), (0,))
     rows, columns = shape_of(A)[-2:]
-    tall = isinstance(rows, builtins.int) and isinstance(columns, builtins.int) and rows > columns
+    tall = driver != "gelsy" and isinstance(rows, builtins.int) and isinstance(columns, builtins.int) and rows > columns
     distance = b.sub(mm(b, a, found), right)
     residuals = reduce(b, "sum", b.mul(distance, distance), -2) if tall else b.const(0, nothing)
-    rank = matrix_rank_op.emit(b, A, 0.0, rcond, False) if tells_rank else b.const(0, TensorType(i64, (0,)))
-    values = b.svd(A, full=False)[1] if tells_values else b.const(0, nothing)
+    rank = matrix_rank_op.emit(b, A, 0.0, rcond, False) if driver != "gels" else b.const(0, TensorType(i64, (0,)))
+    values = b.svd(A, full=False)[1] if driver in ("gelsd", "gelss") else b.const(0, nothing)
     return Lstsq(reshape(b, found, shape_of(found)[:-1]) if vector else found, residuals, rank, values)
 
 
 def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: str | None = None) -> Any:
     """X with the smallest |A X - B|, and of those with the smallest |X|; differentiable where the rank of A is constant around it.
 
-    Residuals are given for more rows than columns, the rank by the drivers gelsy (the default), gelsd and gelss, singular values by the
-    last two; what is not given is empty. All of them compute through the singular values.
+    Residuals are given for more rows than columns by the drivers gels, gelsd and gelss, the rank by all but gels, singular values by
+    gelsd and gelss; what is not given is empty. The default is gelsy. All of them compute through the singular values.
     """
     if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
         raise ShapeError(
             "torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)"
         )
     _, relative = _cut(A, None, rcond)
-    return lstsq_op(A, B, relative, driver != "gels", driver in ("gelsd", "gelss"))
+    return lstsq_op(A, B, relative, driver or "gelsy")
 
 
 # --- Functions of matrices --------------------------------------------------------------------------------------------

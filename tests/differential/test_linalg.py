@@ -122,7 +122,8 @@ def test_norms_of_matrices(ord: Any) -> None:
         same(lambda lib, x: lib.linalg.matrix_norm(x, ord), matrix(shape))
         same(lambda lib, x: lib.linalg.norm(x, ord, dim=(-1, -2), keepdim=True), matrix(shape))
     for shape in [(3, 3), (2, 4, 4)]:
-        same(lambda lib, x: lib.linalg.cond(x, ord), matrix(shape))
+        through_inverse = ord not in (2, -2, "nuc")  # whose gradient PyTorch 2.13 refuses: it changes the inverse in place
+        same(lambda lib, x: lib.linalg.cond(x.detach() if through_inverse else x, ord), matrix(shape))
 
 
 def test_of_several() -> None:
@@ -154,7 +155,7 @@ CALLS: list[Function] = [
     lambda lib, x: lib.linalg.solve(lib.ones(2, 2), lib.ones(2, 1)).sum().item(),
     lambda lib, x: lib.linalg.cholesky(lib.tensor([[1.0, 2.0], [2.0, 1.0]])).sum().item(),
     lambda lib, x: lib.linalg.cholesky(lib.stack([lib.eye(3), -lib.eye(3)])).sum().item(),
-    lambda lib, x: lib.linalg.svd(x / 0)[1].sum().item(),
+    lambda lib, x: lib.linalg.svd(x * float("nan"))[1].sum().item(),
     lambda lib, x: lib.linalg.matrix_norm(x, 3),
     lambda lib, x: lib.linalg.norm(x.reshape(1, 3, 4), "fro"),
     lambda lib, x: lib.linalg.cond(x, 1),

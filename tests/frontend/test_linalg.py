@@ -88,7 +88,7 @@ def test_derivatives_of_matrices_that_are_not_square(name: str, shape: tuple[int
 def test_derivatives_of_least_squares() -> None:
     a, y = matrix(5, 3), matrix(5, 2)
     assert gradcheck(lambda a, y: linalg.lstsq(a, y).solution, (a, y))
-    assert gradcheck(lambda a, y: linalg.lstsq(a, y).residuals, (a, y))
+    assert gradcheck(lambda a, y: linalg.lstsq(a, y, driver="gels").residuals, (a, y))
 
 
 def leaves(found: Any) -> list[Any]:
