@@ -478,8 +478,8 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: builtins.bool = False, *, at
 
 
 @operation(name="lstsq")
-def lstsq_op(b: Builder, A: Value, B: Value, rcond: builtins.float, driver: str) -> Lstsq:
-    """The solution through the pseudoinverse, and what is known beside it."""
+def lstsq_op(b: Builder, A: Value, B: Value, rcond: builtins.float, driver: str) -> tuple[Value, Value]:
+    """The solution through the pseudoinverse, and the residuals."""
     matrix("lstsq", A.type)
     vector = len(shape_of(A)) - 1 == len(shape_of(B)) and shape_of(B) == shape_of(A)[:-1]
     right = reshape(b, B, (*shape_of(B), 1)) if vector else B
@@ -487,14 +487,18 @@ def lstsq_op(b: Builder, A: Value, B: Value, rcond: builtins.float, driver: str)
         raise ShapeError("torch.linalg.lstsq: input.size(-2) should match other.size(-2)")
     a, right = _matched(b, A, right)
     found = mm(b, b.pinv(a, atol=0.0, rtol=rcond, hermitian=False), right)
-    nothing = TensorType(dtype_of(A), (0,))
     rows, columns = shape_of(A)[-2:]
     tall = driver != "gelsy" and isinstance(rows, builtins.int) and isinstance(columns, builtins.int) and rows > columns
     distance = b.sub(mm(b, a, found), right)
-    residuals = reduce(b, "sum", b.mul(distance, distance), -2) if tall else b.const(0, nothing)
+    residuals = reduce(b, "sum", b.mul(distance, distance), -2) if tall else b.const(0, TensorType(dtype_of(A), (0,)))
+    return (reshape(b, found, shape_of(found)[:-1]) if vector else found), residuals
+
+
+@operation(name="lstsq_rank", blocks=True)
+def _known_of(b: Builder, A: Value, rcond: builtins.float, driver: str) -> tuple[Value, Value]:
+    """The rank and the singular values, which are constant here, where the driver gives them."""
     rank = matrix_rank_op.emit(b, A, 0.0, rcond, False) if driver != "gels" else b.const(0, TensorType(i64, (0,)))
-    values = b.svd(A, full=False)[1] if driver in ("gelsd", "gelss") else b.const(0, nothing)
-    return Lstsq(reshape(b, found, shape_of(found)[:-1]) if vector else found, residuals, rank, values)
+    return rank, b.svd(A, full=False)[1] if driver in ("gelsd", "gelss") else b.const(0, TensorType(dtype_of(A), (0,)))
 
 
 def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: str | None = None) -> Any:
@@ -508,7 +512,7 @@ def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: str | None = None) -> An
             "torch.linalg.lstsq: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)"
         )
     _, relative = _cut(A, None, rcond)
-    return lstsq_op(A, B, relative, driver or "gelsy")
+    return Lstsq(*lstsq_op(A, B, relative, driver or "gelsy"), *_known_of(A, relative, driver or "gelsy"))
 
 
 # --- Functions of matrices --------------------------------------------------------------------------------------------

@@ -39,7 +39,9 @@ from rustorch.ops import (
     custom,
     elementwise,
     exponential,
+    factors,
     indexing,
+    linalg,
     logic,
     movement,
     random,
@@ -53,7 +55,7 @@ from rustorch.ops.family import Array
 
 _MODULES: tuple[ModuleType, ...] = (
     elementwise, exponential, trigonometry, special, logic, conversion, reduction, movement, contraction, convolution, window, cumulative,
-    sorting, indexing, constant, random, custom, checked, barrier,
+    sorting, linalg, factors, indexing, constant, random, custom, checked, barrier,
 )  # fmt: skip
 
 
