@@ -463,6 +463,9 @@ class _Fuser:
             if step.kind == "kernel":
                 step.nodes = [node for node in step.nodes if node not in unread]
         self.plan.steps = [step for step in self.plan.steps if step.kind != "kernel" or step.nodes or step.stores]
+        there = sum(1 << step.index for step in self.plan.steps)
+        for step in self.plan.steps:
+            step.needs &= there
 
     # --- dependences --------------------------------------------------------------------------------------------------
 

@@ -329,3 +329,14 @@ def test_a_copy_is_read_by_a_later_kernel() -> None:
     assert [names(step) for step in plan_of(graph).kernels] == [["transpose"], ["neg"], ["exp"]]
     numbers = np.arange(12, dtype=np.float32).reshape(4, 3)
     np.testing.assert_array_equal(run_plan(generated(graph), [numbers])[1], np.exp(numbers.T))
+
+
+def test_kernels_that_only_pads_read_are_waited_for_by_nobody() -> None:
+    b = Builder()
+    x = b.input(f32[3, 4], "x")
+    ends = [b.slice(x, starts=(0, k), limits=(3, k + 1), strides=(1, 1)) for k in (0, 3)]
+    middle = b.mul(b.slice(x, starts=(0, 1), limits=(3, 3), strides=(1, 1)), 0.5)
+    total = b.add(b.pad(ends[1], low=(0, 2), high=(0, 0), value=0.0), b.pad(ends[0], low=(0, 0), high=(0, 2), value=0.0))
+    total = b.add(b.add(total, b.pad(middle, low=(0, 1), high=(0, 0), value=0.0)), b.pad(middle, low=(0, 0), high=(0, 1), value=0.0))
+    right, left = b.pad(b.neg(total), low=(0, 0), high=(0, 1), value=0.0), b.pad(total, low=(0, 1), high=(0, 0), value=0.0)
+    check(b.build([b.add(right, left)], "gradient_of_differences"), [np.arange(12, dtype=np.float32).reshape(3, 4)])
