@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from rustorch.frontend.program import make_program
 from rustorch.frontend.random import offset_key
 from rustorch.frontend.recorder import held
 from rustorch.frontend.segment import GONE, LEAF, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type, value_of
-from rustorch.frontend.sizes import plain
+from rustorch.frontend.sizes import plain, shown
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.stated import state_derivatives, with_regions
 from rustorch.frontend.storage import convert_to
@@ -288,6 +289,7 @@ class Trace(Segment):
         return isinstance(x, TensorBase) and x._segment is self and x._array is None and isinstance(self.building.ir[x._number], Scalar)
 
     def draw(self, generator: Any, count: int) -> Any:
+        count = index(shown(count))  # by how much a generator moves on is known for one size only
         known = self.generators.get(id(generator))
         if known is None:
             self.emit(INPUT, (INPUT, i64[2], False), UNKNOWN)

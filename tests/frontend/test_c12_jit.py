@@ -593,3 +593,12 @@ def test_c12_108_vmap_in_and_around() -> None:
 def test_donate_is_refused_where_it_cannot_be_kept() -> None:
     with pytest.raises(Unsupported, match="donate"):
         rustorch.jit(lambda x: x + 1.0, donate=0)
+
+
+def test_c12_105_random_numbers_of_a_second_size() -> None:
+    dropped = rustorch.jit(lambda x: rustorch.functional.dropout(x, 0.5))
+    for count in (16, 5, 7, 16):
+        rustorch.manual_seed(3)
+        expected = rustorch.functional.dropout(rustorch.ones(count), 0.5).numpy()
+        rustorch.manual_seed(3)
+        assert (dropped(rustorch.ones(count)).numpy() == expected).all()
