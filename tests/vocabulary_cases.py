@@ -179,7 +179,7 @@ elementwise("special.exp2", lambda t, x: t.special.exp2(x), X, to=np.exp2)
 elementwise("logaddexp2", lambda t, x, y: t.logaddexp2(x, y), X, Y, to=np.logaddexp2)
 for _name, _numpy in (
     ("log2", np.log2), ("log10", np.log10), ("tan", np.tan), ("sinh", np.sinh), ("cosh", np.cosh), ("atan", np.arctan), ("asinh",
-      np.arcsinh),  # fmt: skip
+      np.arcsinh),
 ):  # fmt: skip
     elementwise(_name, lambda t, x, n=_name: getattr(t, n)(x), P / 2, to=_numpy)
 for _name, _numpy in (("asin", np.arcsin), ("acos", np.arccos), ("atanh", np.arctanh), ("exp", np.exp), ("sin", np.sin), ("rsqrt",
@@ -263,8 +263,8 @@ case("cumulative_trapezoid", lambda t, y: t.cumulative_trapezoid(y, dim=1), X, t
 case("cumsum", lambda t, x: (t.cumsum(x, 1), x.cumsum(-2)), X, to=lambda x: (x.cumsum(1), x.cumsum(0)))
 case("cumsum of bools", lambda t, x: x.cumsum(1), B, to=lambda x: x.cumsum(1), smooth=False)
 case("bincount", lambda t, x: (t.bincount(x), x.bincount(minlength=9)), whole(5, 12),
-     to=lambda x: (np.bincount(x), np.bincount(x, minlength=9)),  # fmt: skip
-     smooth=False)  # fmt: skip
+     to=lambda x: (np.bincount(x), np.bincount(x, minlength=9)),
+     smooth=False)
 case("bincount weights", lambda t, x, w: t.bincount(x, w), whole(5, 12), real(12), to=np.bincount, smooth=False)
 case("histc", lambda t, x: (t.histc(x, 5, -1, 1), x.histc(4)), real(30),
      to=lambda x: (np.histogram(x, 5, (-1, 1))[0].astype(float), np.histogram(x, 4)[0].astype(float)), smooth=False)  # fmt: skip
@@ -332,9 +332,9 @@ case("diagonal dims", lambda t, x: (t.diagonal(x, 1, 0, 2), t.diagonal(x, -1, -1
      to=lambda x: (np.diagonal(x, 1, 0, 2), np.diagonal(x, -1, 2, 1)))  # fmt: skip
 for _k in (-2, 0, 1):
     case(f"diag_embed {_k}", lambda t, x, k=_k: (t.diag_embed(x, k), t.diag_embed(x, k, 0, 2), t.diag(x[0], k), t.diagflat(x, k)), X[:2,
-         :2],  # fmt: skip
+         :2],
          to=lambda x, k=_k: (np.stack([np.diag(r, k) for r in x]), np.stack([np.diag(r, k) for r in x], 1), np.diag(x[0], k),
-           np.diagflat(x, k)))  # fmt: skip
+           np.diagflat(x, k)))
     case(f"tril, triu {_k}", lambda t, x, k=_k: (t.tril(x, k), x.triu(k)), T3, to=lambda x, k=_k: (np.tril(x, k), np.triu(x, k)))
 case("diagonal_scatter", lambda t, x, v: (t.diagonal_scatter(x, v), t.diagonal_scatter(x, v, 1)), X, V[:3],
      to=lambda x, v: tuple(np.where(np.eye(3, 4, k, dtype=bool), v[:, None], x) for k in (0, 1)))  # fmt: skip
@@ -402,8 +402,8 @@ case("index_fill", lambda t, x, i: (t.index_fill(x, 1, i, 3), x.index_fill(0, i,
      to=lambda x, i: (_put(x, (slice(None), i), 3), _put(x, i, 0.5)))  # fmt: skip
 case("index_reduce", lambda t, x, i, u: (t.index_reduce(x, 0, i, u, "amax"), x.index_reduce(0, i, u, "prod", include_self=False)), X, I4, Y,
      to=lambda x, i, u: (np.stack([np.maximum(x[0], u[1]), x[1], np.maximum(np.maximum(x[2], u[0]), u[2])]), np.stack([u[1], x[1],
-       u[0] * u[2]])),  # fmt: skip
-     smooth=False)  # fmt: skip
+       u[0] * u[2]])),
+     smooth=False)
 case("index_put", lambda t, x, i, j, v: (t.index_put(x, (i, j), v), x.index_put((i,), v[0])), X, I4, np.array([1, -1, 0]), V[:3],
      to=lambda x, i, j, v: (_put(x, (i, j), v), _put(x, i, v[0])))  # fmt: skip
 case("index_put accumulate", lambda t, x, i, v: t.index_put(x, (i, i), v, accumulate=True), X, I4, V[:3],
@@ -575,7 +575,7 @@ for _how in ("none", "mean", "sum"):
         ("gaussian_nll_loss full", lambda t, x, y, v, r=_r: F(t).gaussian_nll_loss(x, y, v, True, **r), (X, Y, P[:, 0]),
          lambda x, y, v: (np.log(v[:, None]) + (x - y) ** 2 / v[:, None] + np.log(2 * np.pi)) / 2),
         ("cosine_embedding_loss", lambda t, x, y, s, r=_r: F(t).cosine_embedding_loss(x, y, s, 0.1, **r), (X, Y, np.array([1.0, -1.0,
-          -1.0])),  # fmt: skip
+          -1.0])),
          lambda x, y, s: np.where(s == 1, 1 - _cosines(x, y), np.maximum(0, _cosines(x, y) - 0.1))),
         ("margin_ranking_loss", lambda t, x, y, s, r=_r: F(t).margin_ranking_loss(x, y, s, 0.3, **r), (X, Y, SIGN),
          lambda x, y, s: np.maximum(0, -s * (x - y) + 0.3)),
@@ -598,7 +598,7 @@ for _how in ("none", "mean", "sum"):
         ("kl_div", lambda t, x, y, r=_r: F(t).kl_div(x, y, **r), (X, C), lambda x, y: y * (np.log(y) - x)),
         ("nll_loss", lambda t, x, y, r=_r: F(t).nll_loss(x, y, **r), (X, LABELS), lambda x, y: -x[np.arange(3), y]),
         ("cross_entropy", lambda t, x, y, r=_r: F(t).cross_entropy(x, y, **r), (X, LABELS), lambda x, y: -sp.log_softmax(x,
-          1)[np.arange(3), y]),  # fmt: skip
+          1)[np.arange(3), y]),
     ):  # fmt: skip
         case(f"{_name} {_how}", _call, *_arrays, to=lambda *x, f=_numpy, h=_how: _after(f(*x), h),
              smooth=_how == "mean" and _name != "gaussian_nll_loss full")  # fmt: skip
@@ -625,8 +625,8 @@ for _how, _numpy in (("sum", np.sum), ("mean", np.mean), ("max", np.max)):
     case(f"embedding_bag offsets {_how}", lambda t, i, w, o, h=_how: F(t).embedding_bag(i, w, o, mode=h), np.array([0, 2, 1, 2, 0]), X,
          np.array([0, 2, 2]), to=lambda i, w, o, f=_numpy: np.stack([f(w[i[:2]], 0), np.zeros(4), f(w[i[2:]], 0)]))  # fmt: skip
 case("embedding_bag weights", lambda t, i, w, v: F(t).embedding_bag(i, w, mode="sum", per_sample_weights=v), np.array([[0, 2], [1, 2]]),
-     X, C[:2, :2],  # fmt: skip
-     to=lambda i, w, v: (w[i] * v[..., None]).sum(1))  # fmt: skip
+     X, C[:2, :2],
+     to=lambda i, w, v: (w[i] * v[..., None]).sum(1))
 case("pixel_shuffle", lambda t, x: (F(t).pixel_shuffle(x, 2), F(t).pixel_unshuffle(x[:, :, :2, :2], 2)), real(1, 4, 2, 3),
      to=lambda x: (x.reshape(1, 1, 2, 2, 2, 3).transpose(0, 1, 4, 2, 5, 3).reshape(1, 1, 4, 6),
                    x[:, :, :2, :2].reshape(1, 4, 1, 2, 1, 2).transpose(0, 1, 3, 5, 2, 4).reshape(1, 16, 1, 1)))  # fmt: skip
@@ -639,8 +639,8 @@ case("pad value", lambda t, x: (F(t).pad(x, (1, -1), value=2.5), F(t).pad(x, (-1
 
 IMAGE = real(2, 2, 4, 5)
 case("interpolate nearest", lambda t, x: (F(t).interpolate(x, scale_factor=2), F(t).interpolate(x, size=(2, 10), mode="nearest-exact")),
-     IMAGE,  # fmt: skip
-     to=lambda x: (x.repeat(2, 2).repeat(2, 3), x[:, :, 1::2].repeat(2, 3)))  # fmt: skip
+     IMAGE,
+     to=lambda x: (x.repeat(2, 2).repeat(2, 3), x[:, :, 1::2].repeat(2, 3)))
 case("interpolate linear", lambda t, x: F(t).interpolate(x, size=7, mode="linear", align_corners=True), IMAGE[0],
      to=lambda x: np.stack([[np.interp(np.linspace(0, 4, 7), np.arange(5), r) for r in rows] for rows in x]))  # fmt: skip
 case("interpolate linear, edges", lambda t, x: F(t).interpolate(x, scale_factor=1.7, mode="linear"), IMAGE[0],
@@ -649,24 +649,24 @@ case("interpolate area", lambda t, x: F(t).interpolate(x, size=(2, 5), mode="are
 for _mode in ("bilinear", "bicubic"):
     for _corners in (False, True):
         case(f"interpolate {_mode} {_corners}", lambda t, x, m=_mode, c=_corners: (F(t).interpolate(x, size=(6, 3), mode=m,
-             align_corners=c),  # fmt: skip
-             F(t).interpolate(x, scale_factor=(0.6, 1.6), mode=m, align_corners=c)), IMAGE, to=None)  # fmt: skip
+             align_corners=c),
+             F(t).interpolate(x, scale_factor=(0.6, 1.6), mode=m, align_corners=c)), IMAGE, to=None)
     case(f"interpolate {_mode} antialias", lambda t, x, m=_mode: F(t).interpolate(x, size=(2, 3), mode=m, antialias=True), IMAGE, to=None)
 case("interpolate trilinear", lambda t, x: F(t).interpolate(x, size=(3, 2, 5), mode="trilinear"), real(1, 1, 2, 3, 4), to=None)
 POINTS = RNG.uniform(-1.4, 1.4, (2, 3, 2, 2))
 for _mode in ("bilinear", "nearest", "bicubic"):
     for _around in ("zeros", "border", "reflection"):
         case(f"grid_sample {_mode} {_around}", lambda t, x, g, m=_mode, p=_around: tuple(F(t).grid_sample(x, g, m, p, c) for c in (False,
-             True)),  # fmt: skip
-             IMAGE, POINTS, to=None)  # fmt: skip
+             True)),
+             IMAGE, POINTS, to=None)
 case("grid_sample of volumes", lambda t, x, g: F(t).grid_sample(x, g, align_corners=False), real(1, 2, 3, 2, 4), RNG.uniform(-1, 1, (1,
-     2, 1, 3, 3)),  # fmt: skip
-     to=None)  # fmt: skip
+     2, 1, 3, 3)),
+     to=None)
 case("affine_grid", lambda t, m: (F(t).affine_grid(m, (2, 1, 3, 4), False), F(t).affine_grid(m, (2, 1, 3, 4), True)), real(2, 2, 3),
      to=None)  # fmt: skip
 case("grid_sample of the identity", lambda t, x: F(t).grid_sample(x, F(t).affine_grid(t.eye(2, 3, dtype=x.dtype).expand(2, 2, 3), (2, 2,
-     4, 5), False),  # fmt: skip
-     align_corners=False), IMAGE, to=lambda x: x)  # fmt: skip
+     4, 5), False),
+     align_corners=False), IMAGE, to=lambda x: x)
 
 QUERY, KEY, VALUE = real(2, 3, 4), real(2, 5, 4), real(2, 5, 3)
 MASK = np.array([[1, 0, 1, 1, 0], [1, 1, 0, 0, 0], [0, 1, 1, 1, 1]], bool)
@@ -684,8 +684,8 @@ case(f"{A} added mask", lambda t, q, k, v, m: F(t).scaled_dot_product_attention(
 case(f"{A} causal", lambda t, q, k, v: F(t).scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.5), QUERY, KEY, VALUE,
      to=lambda q, k, v: _attention(q, k, v, np.where(np.tri(3, 5, dtype=bool), 0, -np.inf)))  # fmt: skip
 case(f"{A} of fewer heads", lambda t, q, k, v: F(t).scaled_dot_product_attention(q, k, v, enable_gqa=True), real(1, 4, 3, 2), real(1, 2,
-     5, 2),  # fmt: skip
-     real(1, 2, 5, 3), to=lambda q, k, v: _attention(q, k.repeat(2, 1), v.repeat(2, 1)))  # fmt: skip
+     5, 2),
+     real(1, 2, 5, 3), to=lambda q, k, v: _attention(q, k.repeat(2, 1), v.repeat(2, 1)))
 
 
 def _heads(t: Any, x: Any, w: Any, c: Any, o: Any, **more: Any) -> Any:
@@ -705,5 +705,5 @@ _PADDING = np.array([[0, 0, 0, 0], [0, 0, 0, 1], [1, 0, 0, 0]], bool)
 HEADS = (real(4, 3, 4), real(12, 4), real(12), real(4, 4))
 case("multi_head_attention_forward", _heads, *HEADS, to=_numpy_heads)
 case("multi_head_attention_forward masks", lambda t, *x: _heads(t, *x[:4], key_padding_mask=x[4], attn_mask=x[5]), *HEADS, _PADDING,
-     MASK[:2, :4] & False,  # fmt: skip
-     to=lambda *x: _numpy_heads(*x[:4], np.where(x[4][:, None, None], -np.inf, 0)))  # fmt: skip
+     MASK[:2, :4] & False,
+     to=lambda *x: _numpy_heads(*x[:4], np.where(x[4][:, None, None], -np.inf, 0)))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from rustorch.aot.conditions import checked_driver, shape_conditions
-from rustorch.runtime.elf import relocatable, shared_library
 from rustorch.aot.header import c_header, exported_symbols, wrapper_text
 from rustorch.aot.package import ExportedFunction, save
 from rustorch.aot.sizes import symbols
@@ -23,6 +22,7 @@ from rustorch.ir.graph import Graph, Value
 from rustorch.ir.op import Callout
 from rustorch.ir.printer import to_text
 from rustorch.ir.types import TensorType
+from rustorch.runtime.elf import relocatable, shared_library
 
 
 @dataclass(frozen=True)

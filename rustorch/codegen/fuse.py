@@ -543,7 +543,7 @@ def _has_own_step(node: Node) -> bool:
         shape = tensor(node.operands[0]).shape
         negative = any(isinstance(size, int) and size < 0 for size in (*low, *high))
         return negative or not shape or any(isinstance(size, int) and size < 2 for size in shape)
-    return is_callout(node) or node.op.name in _OWN_STEP and not (node.op.name == "reshape" and is_virtual(node))
+    return is_callout(node) or (node.op.name in _OWN_STEP and not (node.op.name == "reshape" and is_virtual(node)))
 
 
 def _reduced_axes(node: Node) -> frozenset[int]:

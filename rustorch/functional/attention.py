@@ -136,7 +136,7 @@ def _joined(b: Builder, input: Value) -> Value:
 @operation(name="extended")
 def _extended(b: Builder, input: Value, row: Value | None, zeros: bool) -> Value:
     """[l, n, e] with a row [1, 1, e] behind, and one of zeros."""
-    length, batch, width = shape_of(input)
+    _length, batch, width = shape_of(input)
     parts = [input]
     if row is not None:
         parts.append(broadcast_to(b, row, (1, batch, width)))

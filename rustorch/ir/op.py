@@ -154,7 +154,7 @@ class Nest:
 
 @dataclass(frozen=True)
 class Callout:
-    """The reference itself does the work, called from native code: LAPACK, through numpy. Operands and results lie in memory, row by row."""
+    """The reference itself does the work, called from native code (LAPACK, through numpy). Operands and results lie row by row."""
 
 
 @dataclass(frozen=True)

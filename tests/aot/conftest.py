@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from rustorch.runtime.elf import relocatable, shared_library
 from rustorch.aot.header import c_header, declare_driver, exported_symbols, wrapper_text
 from rustorch.aot.package import ExportedFunction, save
 from rustorch.artifact import ArgSpec
+from rustorch.runtime.elf import relocatable, shared_library
 
 KERNEL = """
 define hidden double @square(double %x) nounwind "no-builtins" {

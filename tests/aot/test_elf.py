@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rustorch.runtime.elf import defined_symbols, relocatable, shared_library, undefined_symbols
 from rustorch.errors import CompilerBug, Unsupported
+from rustorch.runtime.elf import defined_symbols, relocatable, shared_library, undefined_symbols
 
 Assemble = Callable[..., bytes]
 Shell = Callable[..., str]

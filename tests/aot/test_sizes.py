@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rustorch.runtime.elf import shared_library
 from rustorch.aot.sizes import C_MACROS, as_c, as_llvm, evaluate, solve, symbols
 from rustorch.errors import ParseError
 from rustorch.ir import dims
+from rustorch.runtime.elf import shared_library
 
 # Divisors are numbers other than 0, or expressions that are at least 1 for sizes from 0.
 SIZES = [

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from rustorch.runtime.elf import defined_symbols, undefined_symbols
 from rustorch.codegen.emit_llvm import _LOOP, ATTRIBUTES, INSTRUCTIONS, literal
 from rustorch.codegen.generate import Generated, merge_modules
 from rustorch.ir.builder import Builder
@@ -17,6 +16,7 @@ from rustorch.ir.dtypes import bool_, f32, f64, i32, i64
 from rustorch.ir.graph import Graph, Payload
 from rustorch.ir.op import REGISTRY, Trait
 from rustorch.ir.types import DType, VectorType
+from rustorch.runtime.elf import defined_symbols, undefined_symbols
 from tests.codegen.execution import generated
 from tests.codegen.networks import mlp_gradient, softmax
 from tests.codegen.random_kernels import kernel_case
