@@ -29,13 +29,11 @@ VOCABULARY = {
     "the rest": "dot_general gather scatter_add random_bits",
 }
 OPERATORS = "add sub mul truediv floordiv mod pow neg abs invert and or xor lshift rshift lt le gt ge eq ne"
-NEED_AN_AXIS = set(
-    (
-        "sort cumsum cumprod cummax cummin logcumsumexp recurrence iota concat conv_general window_sum window_place window_max "
-        "cholesky solve solve_triangular inv cofactor lu_factor row_order qr eigh svd pinv matrix_exp gather scatter "
-        "scatter_add"
-    ).split()
-)
+NEED_AN_AXIS = {
+    "sort", "cumsum", "cumprod", "cummax", "cummin", "logcumsumexp", "recurrence", "iota", "concat", "conv_general",
+    "window_sum", "window_place", "window_max", "cholesky", "solve", "solve_triangular", "inv", "cofactor", "lu_factor",
+    "row_order", "qr", "eigh", "svd", "pinv", "matrix_exp", "gather", "scatter", "scatter_add",
+}  # fmt: skip
 
 
 def record(**changes: Any) -> OpDef:
