@@ -181,5 +181,5 @@ def test_a_long_kernel_lets_others_go_on(door: str) -> None:
     for _ in range(4):  # compiled, and entered by the way that repeated calls take
         work()
     took, longest = min((progress_during(work) for _ in range(3)), key=lambda found: found[1] / found[0])
-    assert took > 0.05
+    assert took > 0.02
     assert longest < 0.5 * took
