@@ -134,3 +134,13 @@ sigmoid = elementwise(
     public=unary("sigmoid"),
     cost=10,
 )
+
+softplus = elementwise(
+    "softplus",
+    "log(1 + e**x), without overflow.",
+    operands=1,
+    reference=lambda x: np.logaddexp(x.dtype.type(0), x),
+    derivative=Partials(lambda b, y, x: [b.sigmoid(x)]),
+    public=Internal("functional.softplus adds `beta` and `threshold`"),
+    cost=20,
+)
