@@ -124,7 +124,7 @@ def unary(g: _Growth, x: Value) -> Value | None:
         return g.b.not_(x)  # type: ignore[no-any-return]
     names = ["neg", "abs", "square"]
     if dtype in FLOATS:
-        names += ["sign", "exp", "log", "sqrt", "tanh", "sigmoid", "sin", "cos", "floor", "ceil", "round_even", "relu", "log1p"]
+        names += ["sign", "exp", "log", "sqrt", "tanh", "sigmoid", "sin", "cos", "floor", "ceil", "round_even", "softplus", "relu", "log1p"]
     return getattr(g.b, g.pick(names))(x)  # type: ignore[no-any-return]
 
 
@@ -133,7 +133,7 @@ def smooth_unary(g: _Growth, x: Value) -> Value | None:
     above_one = b.add(b.mul(x, x), 1.0)
     return g.pick(  # type: ignore[no-any-return]
         (
-            lambda: getattr(b, g.pick(("tanh", "sigmoid", "sin", "cos", "neg")))(x),
+            lambda: getattr(b, g.pick(("tanh", "sigmoid", "sin", "cos", "neg", "softplus")))(x),
             lambda: getattr(b, g.pick(("sqrt", "log", "rsqrt", "reciprocal")))(above_one),
             lambda: b.exp(b.tanh(x)),
             lambda: b.pow(above_one, b.const(g.pick((0.5, 1.0, 2.0, 1.5, -1.0)), x)),

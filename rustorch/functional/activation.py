@@ -130,7 +130,7 @@ def tanh(b: Builder, input: Value) -> Value:
 @operation
 def logsigmoid(b: Builder, input: Value) -> Value:
     """log(1 / (1 + e^-x)), without overflow."""
-    found: Value = b.neg(b.logaddexp(b.neg(input), b.const(0.0, input)))
+    found: Value = b.neg(b.softplus(b.neg(input)))
     return found
 
 
@@ -138,7 +138,7 @@ def logsigmoid(b: Builder, input: Value) -> Value:
 def _softplus(b: Builder, input: Value, beta: float, threshold: float) -> Value:
     """log(1 + e^(beta x)) / beta, and x itself where beta x is above the threshold."""
     scaled = input if beta == 1 else b.mul(input, beta)
-    curve = b.logaddexp(scaled, b.const(0.0, scaled))
+    curve = b.softplus(scaled)
     found: Value = b.select(b.gt(scaled, threshold), input, curve if beta == 1 else b.div(curve, beta))
     return found
 
@@ -177,7 +177,7 @@ def silu(input: Any, inplace: bool = False) -> Any:
 @operation(name="mish")
 def _mish(b: Builder, input: Value) -> Value:
     """x tanh(softplus(x))."""
-    found: Value = b.mul(input, b.tanh(b.logaddexp(input, b.const(0.0, input))))
+    found: Value = b.mul(input, b.tanh(b.softplus(input)))
     return found
 
 

@@ -382,7 +382,7 @@ def _binary_cross_entropy_with_logits(
 ) -> Value:
     """(1 - t) x + softplus(-x), the latter times 1 + (p - 1) t where positives weigh p."""
     x, t = together(b, input, target)
-    tail = b.logaddexp(b.neg(x), b.const(0.0, x))
+    tail = b.softplus(b.neg(x))
     if pos_weight is not None:
         extra = broadcast_to(b, convert(b, pos_weight, dtype_of(x)), shape_of(x))
         tail = b.mul(tail, b.add(b.mul(b.sub(extra, 1.0), t), 1.0))

@@ -214,7 +214,7 @@ def triplet_margin_with_distance_loss(
 def _soft_margin(b: Builder, input: Value, target: Value, reduction: str) -> Value:
     """log(1 + e^(-t x))."""
     x, t = together(b, input, target)
-    return reduced(b, b.logaddexp(b.neg(b.mul(t, x)), b.const(0.0, x)), reduction)
+    return reduced(b, b.softplus(b.neg(b.mul(t, x))), reduction)
 
 
 def soft_margin_loss(
@@ -228,7 +228,7 @@ def soft_margin_loss(
 def _multilabel_soft_margin(b: Builder, input: Value, target: Value, weight: Value | None, reduction: str) -> Value:
     """The mean over the classes of -(t log s(x) + (1 - t) log s(-x))."""
     x, t = together(b, input, target)
-    loss = b.add(b.mul(t, b.logaddexp(b.neg(x), b.const(0.0, x))), b.mul(b.sub(1.0, t), b.logaddexp(x, b.const(0.0, x))))
+    loss = b.add(b.mul(t, b.softplus(b.neg(x))), b.mul(b.sub(1.0, t), b.softplus(x)))
     if weight is not None:
         loss = b.mul(loss, broadcast_to(b, convert(b, weight, dtype_of(loss)), shape_of(loss)))
     return reduced(b, average(b, loss, -1), reduction)

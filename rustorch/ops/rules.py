@@ -186,11 +186,11 @@ STABILITY: tuple[Rule | FunctionRule, ...] = (
     Rule("expm1", o.exp(x) - 1, o.expm1(x), on=FLOATS),
     Rule("expm1-add", o.exp(x) + -1, o.expm1(x), on=FLOATS),
     Rule("log-exp", o.log(o.exp(x)), x, on=FLOATS, why="exp overflows long before its logarithm does"),
-    Rule("softplus", o.log1p(o.exp(x)), o.logaddexp(x, 0.0), on=FLOATS, costs_more=True),
+    Rule("softplus", o.log1p(o.exp(x)), o.softplus(x), on=FLOATS, costs_more=True),
     Rule("sigmoid", 1 / (o.exp(x) + 1), o.sigmoid(-x), on=FLOATS),
     Rule("sigmoid-quotient", o.exp(x) / (o.exp(x) + 1), o.sigmoid(x), on=FLOATS),
     Rule("one-minus-sigmoid", 1 - o.sigmoid(x), o.sigmoid(-x), on=FLOATS, costs_more=True),
-    Rule("log-sigmoid", o.log(o.sigmoid(x)), -o.logaddexp(-x, 0.0), on=FLOATS, costs_more=True),
+    Rule("log-sigmoid", o.log(o.sigmoid(x)), -o.softplus(-x), on=FLOATS, costs_more=True),
     Rule(
         "norm-at-zero",
         o.sqrt(x),

@@ -149,7 +149,7 @@ def unary(g: _Growth, x: Value) -> None:
     if dtype is bool_:
         return g.add(g.b.not_(x), x)
     exact = g.pick(("neg", "abs"))
-    smooth = g.pick(("tanh", "sin", "cos", "sigmoid", "square"))
+    smooth = g.pick(("tanh", "sin", "cos", "sigmoid", "square", "softplus"))
     if dtype.kind == "int" or g.chance(0.3):
         return g.add(getattr(g.b, exact)(x), x)
     return g.add(getattr(g.b, smooth)(x), x, exact=False)

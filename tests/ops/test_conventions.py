@@ -48,6 +48,7 @@ def gradients(name: str, *operands: Any, order: int = 1, **attrs: Any) -> Any:
         ("copysign", [[0, -2, 3], [1, 1, -1]], [[0, -1, -1], [0, 0, 0]]),
         ("tanh", [[-INF, 0, INF]], [[0, 1, 0]]),
         ("sigmoid", [[-INF, 0, INF]], [[0, 0.25, 0]]),
+        ("softplus", [[-INF, 0, INF]], [[0, 0.5, 1]]),
     ],
 )
 def test_elementwise(name: str, operands: Any, expected: Any) -> None:
@@ -82,6 +83,10 @@ def test_second_derivative_of_powers_at_zero(exponent: float, expected: float) -
     for _ in range(2):
         graph = grad(graph, [0])
     assert interpret(graph, [np.zeros(())])[0] == expected
+
+
+def test_second_derivative_of_softplus_at_zero() -> None:
+    assert gradients("softplus", 0, order=2) == [0.25]
 
 
 def test_extremes_share_ties() -> None:

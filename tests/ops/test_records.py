@@ -21,7 +21,7 @@ from tests.ops.checks import graph_of, ops, samples
 
 VOCABULARY = {
     "arithmetic": "add sub mul div neg abs sign minimum maximum pow fma copysign remainder floor_div",
-    "functions": "exp expm1 log log1p sqrt rsqrt tanh sigmoid sin cos floor ceil round_even",
+    "functions": "exp expm1 log log1p sqrt rsqrt tanh sigmoid sin cos floor ceil round_even softplus",
     "logic": "lt le gt ge eq ne select and or xor not shl shr_logical shr_arith",
     "types": "convert bitcast const iota detach",
     "reductions": "reduce_sum reduce_prod reduce_max reduce_min reduce_and reduce_or argmax argmin",
