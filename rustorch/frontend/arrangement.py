@@ -462,7 +462,7 @@ def as_strided(input: Any, size: Sequence[int], stride: Sequence[int], storage_o
     if is_plain(input) and input._array.flags.c_contiguous:
         flat = input._array.reshape(-1)[offset:]
         steps = tuple(step * flat.itemsize for step in strides)
-        return plain_view(input, np.lib.stride_tricks.as_strided(flat, sizes, steps))
+        return plain_view(input, np.ndarray(sizes, flat.dtype, flat, 0, steps))
     args = (sizes, strides, offset)
     return viewed(input, as_strided_op, args, lambda base, value: as_strided_scatter_op(base, value, *args))
 
@@ -581,14 +581,11 @@ def diagonal_scatter_op(b: Builder, input: Value, src: Value, offset: int, dim1:
 
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
     """The view of the diagonals of planes, along a new last dimension; `offset` is how far above the main one."""
-    first, second, row, column, count = _diagonal_bounds(input._type.shape, offset, dim1, dim2)
+    first, second, *_ = _diagonal_bounds(input._type.shape, offset, dim1, dim2)
     if is_plain(input):
-        array = input._array
-        others = [a for a in range(array.ndim) if a not in (first, second)]
-        step = array.strides[first] + array.strides[second]
-        start = array[tuple({first: slice(row, None), second: slice(column, None)}.get(a, slice(None)) for a in range(array.ndim))]
-        sizes, steps = [array.shape[a] for a in others], [array.strides[a] for a in others]
-        return plain_view(input, np.lib.stride_tricks.as_strided(start, (*sizes, count), (*steps, step)))
+        array = input._array.diagonal(offset, first, second)
+        array.flags.writeable = input._array.flags.writeable
+        return plain_view(input, array)
     args = (offset, dim1, dim2)
     return viewed(input, diagonal_op, args, lambda base, value: diagonal_scatter_op(base, value, *args))
 

@@ -202,7 +202,7 @@ def _array(x: Any) -> Any:
         return array if array is not None else x._elements()
     if isinstance(x, np.ndarray):
         return x
-    return np.asarray(x, carrier(type(x)).numpy)
+    return np.asarray(x) if isinstance(x, np.generic) else np.asarray(x, carrier(type(x)).numpy)
 
 
 class _Identity:

@@ -602,3 +602,10 @@ def test_c12_105_random_numbers_of_a_second_size() -> None:
         expected = rustorch.functional.dropout(rustorch.ones(count), 0.5).numpy()
         rustorch.manual_seed(3)
         assert (dropped(rustorch.ones(count)).numpy() == expected).all()
+
+
+@pytest.mark.parametrize("number", [np.float64(3), np.float32(3), np.int64(3), np.bool_(True)])
+def test_c12_104_numbers_of_numpy_are_arguments(number: Any) -> None:
+    doubled = rustorch.jit(lambda x: {"double": x["x"] * 2})
+    for _ in range(4):
+        assert doubled({"x": number})["double"].item() == number * 2
