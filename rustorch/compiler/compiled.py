@@ -100,14 +100,19 @@ def _compile(key: str, graph: Graph, simplified: Graph | None) -> Compiled:
     return compiled
 
 
+LONG = 1000
+"""Nodes of a graph that is not compiled because an earlier process has seen it once."""
+
+
 def recall(graph: Graph) -> Compiled | None:
     """The executable of a graph that was seen before, in this process or, where there is a cache on disk, in an earlier one.
 
-    None at first sight, which is remembered.
+    None at first sight, which is remembered, and for what takes seconds to compile and this process has not seen.
     """
     key = digest(graph)
     with _lock:
-        return _known(key, graph) or (_compile(key, graph, None) if stored.was_seen(key) else None)
+        worth = len(graph.nodes) <= LONG
+        return _known(key, graph) or (_compile(key, graph, None) if stored.was_seen(key) and worth else None)
 
 
 def _known(key: str, graph: Graph) -> Compiled | None:

@@ -568,7 +568,9 @@ def test_c7_69_refusals(door: Door) -> None:
 
 
 @pytest.mark.parametrize("view", [lambda w: w.diagonal(), lambda w: w.as_strided((3,), (4,)), lambda w: w[1], lambda w: w.T])
-@pytest.mark.parametrize("write", [lambda v: v.fill_(7), lambda v: v.zero_(), lambda v: v.copy_(rustorch.full(v.shape, 3.0)), lambda v: v.add_(1)])
+@pytest.mark.parametrize(
+    "write", [lambda v: v.fill_(7), lambda v: v.zero_(), lambda v: v.copy_(rustorch.full(v.shape, 3.0)), lambda v: v.add_(1)]
+)
 def test_c7_67_what_a_view_is_given_stands_in_its_base(view: Any, write: Any) -> None:
     w = rustorch.ones(3, 3)
     write(view(w))
