@@ -24,9 +24,8 @@ from rustorch.config import config
 from rustorch.errors import CompilerBug
 from rustorch.runtime import threads
 from rustorch.runtime.cache import Cache, open_cache
-from rustorch.runtime.elf import shared_library
 from rustorch.runtime.executable import Executable
-from rustorch.runtime.loader import Loaded, open_library
+from rustorch.runtime.loader import Loaded, linked, open_library
 
 SOURCES = ("artifact.py", "codegen", "compiler", "ir", "ops", "passes", "runtime")
 """Parts of the library whose text decides what code is made."""
@@ -111,7 +110,7 @@ def save_graph(digest: str, artifact: Artifact, shared: Sequence[bytes]) -> None
     facts = dataclasses.asdict(artifact)
     del facts["object"], facts["stages"]
     try:
-        library = shared_library([artifact.object, *shared], [artifact.symbol], "graph.so")
+        library = linked([artifact.object, *shared], [artifact.symbol], "graph.so")
     except CompilerBug:
         return  # it needs something from outside, which only this process knows
     store.save(key_of("graph", digest), facts, library)
@@ -161,7 +160,7 @@ def save_entry(key: str, plan: EntryPlan, code: bytes) -> None:
     if store is not None and not store.broken:
         facts = dataclasses.asdict(plan)
         del facts["text"]
-        store.save(key, facts, shared_library([code], [plan.symbol], "entry.so"))
+        store.save(key, facts, linked([code], [plan.symbol], "entry.so"))
 
 
 def pool() -> int:
@@ -181,7 +180,7 @@ def save_pool(code: bytes, symbols: Sequence[str]) -> None:
     """Keep the worker pool's code."""
     store = cache()
     if store is not None and not store.broken:
-        store.save(key_of("pool"), {"symbols": list(symbols)}, shared_library([code], symbols, "pool.so"))
+        store.save(key_of("pool"), {"symbols": list(symbols)}, linked([code], symbols, "pool.so"))
 
 
 def forget() -> None:

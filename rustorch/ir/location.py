@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import os
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,7 +40,7 @@ class Location:
 UNKNOWN = Location("<unknown>", 0, 0, "")
 
 
-_OURS = tuple(f"{_PACKAGE}{room.name}{'/' if room.is_dir() else ''}" for room in Path(_PACKAGE).iterdir() if room.name != "cli")
+_OURS = tuple(f"{_PACKAGE}{room.name}{'/' if room.is_dir() else ''}" for room in os.scandir(_PACKAGE) if room.name != "cli")
 """Where our own frames are; the console script is a user of the library, as others are."""
 
 

@@ -203,7 +203,7 @@ def singular(rng: np.random.Generator, dtype: DType, shape: tuple[int, ...]) -> 
     return x
 
 
-Draw = Callable[[np.random.Generator, DType, tuple[int, ...]], Array]
+Draw = Callable[["np.random.Generator", DType, tuple[int, ...]], Array]  # in quotes: naming it would import numpy's generators
 SQUARES = ((3, 3), (1, 1), (0, 0), (2, 5, 5), (0, 3, 3))
 SHAPES = (*SQUARES, (5, 3), (3, 5), (2, 6, 3), (0, 4), (4, 0))
 

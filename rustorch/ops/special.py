@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from fractions import Fraction
 
 import numpy as np
 
@@ -130,7 +129,7 @@ digamma = elementwise(
     domain=Domain(0.25, 6.0, away=(1.46,)),
 )
 
-_BERNOULLI = tuple(float(Fraction(*pair)) for pair in ((1, 6), (-1, 30), (1, 42), (-1, 30), (5, 66), (-691, 2730), (7, 6), (-3617, 510)))
+_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)
 """B2, B4, …, B16."""
 _SHIFT = 12
 """From here on the Euler-Maclaurin sum is right to an ulp or two."""

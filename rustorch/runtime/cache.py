@@ -16,7 +16,6 @@ import json
 import os
 import struct
 import sys
-import tarfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -144,6 +143,8 @@ class Cache:
 
     def pack(self, target: Path) -> int:
         """Write all whole files into one archive, for another machine; their number. Raises `OSError` where it cannot be written."""
+        import tarfile  # slow to import, and seldom wanted
+
         packed = 0
         with tarfile.open(target, "w:gz") as archive:
             for path, status in self._files():
@@ -157,6 +158,8 @@ class Cache:
 
     def unpack(self, source: Path) -> int:
         """Take in the files of an archive that `pack` wrote; their number. Raises `ArgumentError` for anything else."""
+        import tarfile  # as in `pack`
+
         taken = 0
         try:
             with tarfile.open(source, "r:gz") as archive:

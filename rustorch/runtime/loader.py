@@ -73,6 +73,13 @@ def open_library(path: str, symbols: Sequence[str]) -> Loaded | None:
     return Loaded(addresses, functools.partial(_ctypes.dlclose, handle))
 
 
+def linked(objects: Sequence[bytes], exports: Sequence[str], soname: str) -> bytes:
+    """What `elf.shared_library` makes; the linker is imported when there is something to link."""
+    from rustorch.runtime.elf import shared_library
+
+    return shared_library(objects, exports, soname)
+
+
 def _shared_jit() -> Any:
     """The one linker of this process, never disposed of: loaded code outlives every module's globals."""
     global _jit
