@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from rustorch.codegen.expand_common import Value, VectorBuilder, at_most, fast_two_sum, mad, two_product
+from rustorch.codegen.expand_common import INF, LN2, NAN, H, Value, VectorBuilder, at_most, fast_two_sum, mad, two_product, two_sum
 from rustorch.codegen.expand_exp_log import log1p_of_pair, log_ends
 
-INF, NAN = float("inf"), float("nan")
-LN2 = float.fromhex("0x1.62e42fefa39efp-1")
-LARGEST = float.fromhex("0x1.fffffffffffffp+1023")
+LARGEST = H("0x1.fffffffffffffp+1023")
 LARGE = 2.0**28
 """From here on asinh x and acosh x are log 2x to a rounding error."""
 
@@ -26,10 +24,7 @@ def expand_acosh(b: VectorBuilder, x: Value) -> Value:
     bounded = at_most(b, x, LARGE)
     t, t_low = fast_two_sum(b, bounded, b.const(-1.0, like=x))
     square, square_low = two_product(b, t, t)
-    product, rest = fast_two_sum(b, b.add(t, t), square)
-    swapped, rest_swapped = fast_two_sum(b, square, b.add(t, t))
-    first = b.le(square, b.add(t, t))
-    product, rest = b.select(first, product, swapped), b.select(first, rest, rest_swapped)
+    product, rest = two_sum(b, b.add(t, t), square)
     rest = b.add(b.add(rest, square_low), mad(b, t_low, b.add(t, t), b.add(t_low, t_low)))
     root = b.sqrt(product)
     back, back_low = two_product(b, root, root)

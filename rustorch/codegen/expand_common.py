@@ -15,6 +15,9 @@ Pair = tuple[Value, Value]
 """An unevaluated sum high + low, |low| at most half an ulp of high."""
 
 H = float.fromhex
+INF, NAN = float("inf"), float("nan")
+LN2, LOG2_E = H("0x1.62e42fefa39efp-1"), H("0x1.71547652b82fep+0")
+"""ln 2 and its inverse."""
 
 
 class VectorBuilder(Protocol):

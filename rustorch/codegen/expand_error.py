@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from rustorch.codegen import coefficients as c
 from rustorch.codegen.expand_common import (
-    FORMATS,
+    INF,
+    LN2,
+    LOG2_E,
+    NAN,
+    H,
     Value,
     VectorBuilder,
     at_most,
@@ -14,15 +18,11 @@ from rustorch.codegen.expand_common import (
     mad,
     power_of_two,
     power_of_two_in_halves,
-    round_scaled,
     two_product,
 )
 from rustorch.codegen.expand_exp_log import expand_log, reduce_exp, small_exp, small_expm1
-from rustorch.codegen.expand_power import log2_for_f32
+from rustorch.codegen.expand_power import exp2_for_f32, log2_for_f32
 
-H = float.fromhex
-INF, NAN = float("inf"), float("nan")
-LN2, LOG2_E = H("0x1.62e42fefa39efp-1"), H("0x1.71547652b82fep+0")
 HALF_ROOT_PI = H("0x1.c5bf891b4ef6bp-1")
 CENTRE = 4.0
 """Where t = (a - CENTRE) / (a + CENTRE) is 0."""
@@ -88,18 +88,11 @@ def expand_erfc_f32(b: VectorBuilder, x: Value) -> Value:
     near = b.sub(1.0, mad(b, x, horner(b, b.mul(x, x), c.ERF_F32), x))
     bounded = at_most(b, a, 11.0)
     t = b.div(b.sub(bounded, CENTRE), b.add(bounded, CENTRE))
-    e = _exp2_of(b, b.mul(b.mul(bounded, bounded), -LOG2_E))
+    e = exp2_for_f32(b, b.mul(b.mul(bounded, bounded), -LOG2_E))
     y = b.mul(e, b.div(horner(b, t, c.ERFCX_SHORT_F64), b.add(b.add(bounded, bounded), 1.0)))
     y = b.select(b.lt(x, 0.0), b.sub(2.0, y), y)
     y = b.select(b.lt(a, 0.5), near, y)
     return b.select(b.eq(x, x), y, x)
-
-
-def _exp2_of(b: VectorBuilder, x: Value) -> Value:
-    """2^x for -1000 < x < 1, to about 2^-34."""
-    n, bits = round_scaled(b, x, 1.0, FORMATS["f64"].bias)
-    r = b.sub(x, n)
-    return b.mul(mad(b, r, horner(b, r, c.POW_EXP2_F64), b.const(1.0, like=r)), power_of_two(b, bits, FORMATS["f64"]))
 
 
 def expand_erfinv(b: VectorBuilder, x: Value) -> Value:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from rustorch.codegen import coefficients as c
 from rustorch.codegen.expand_common import (
+    INF,
+    LOG2_E,
+    NAN,
     Format,
     Pair,
     Value,
@@ -20,8 +23,6 @@ from rustorch.codegen.expand_common import (
     round_scaled,
 )
 
-INF, NAN = float("inf"), float("nan")
-LOG2_E = float.fromhex("0x1.71547652b82fep+0")
 SQRT_HALF = 0x3FE6A09E667F3BCD
 """Bits of √½ in f64."""
 SMALLEST = {"f32": 0x3F333333, "f64": SQRT_HALF}

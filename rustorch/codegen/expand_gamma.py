@@ -6,6 +6,10 @@ from collections.abc import Callable
 
 from rustorch.codegen import coefficients as c
 from rustorch.codegen.expand_common import (
+    INF,
+    LN2,
+    NAN,
+    H,
     Pair,
     Value,
     VectorBuilder,
@@ -22,11 +26,8 @@ from rustorch.codegen.expand_exp_log import expand_log
 from rustorch.codegen.expand_power import log2_for_f32, log_pair
 from rustorch.codegen.expand_trigonometry import Reduced, cosine_of, sine_of
 
-H = float.fromhex
 Part = Callable[[VectorBuilder, Value], Value]
-INF, NAN = float("inf"), float("nan")
 PI = (H("0x1.921fb54442d18p+1"), H("0x1.1a62633145c07p-53"))
-LN2 = H("0x1.62e42fefa39efp-1")
 LOG_PI = H("0x1.250d048e7a1bdp+0")
 STIRLING = H("0x1.acfe390c97d69p-2")
 """½ log 2π - ½."""
@@ -75,8 +76,7 @@ def _of_positive(b: VectorBuilder, a: Value, far: Part, near: Part) -> Value:
 
 
 def _by_recurrence(b: VectorBuilder, a: Value) -> Value:
-    product, low = _product(b, a)
-    below, v = _from_two(b, a)
+    product, low, below, v = _moved_to_two(b, a)
     log, log_low = log_pair(b, product)
     log_low = b.add(log_low, b.div(low, product))
     log, log_low = b.select(below, b.neg(log), log), b.select(below, b.neg(log_low), log_low)
@@ -89,24 +89,19 @@ def _by_recurrence(b: VectorBuilder, a: Value) -> Value:
 
 
 def _by_recurrence_f32(b: VectorBuilder, a: Value) -> Value:
-    below, v = _from_two(b, a)
-    log = b.mul(log2_for_f32(b, _product(b, a)[0]), LN2)
+    product, _, below, v = _moved_to_two(b, a)
+    log = b.mul(log2_for_f32(b, product), LN2)
     return mad(b, b.mul(v, b.add(v, 1.0)), horner(b, v, c.LGAMMA_SHORT_F64), b.select(below, b.neg(log), log))
 
 
-def _from_two(b: VectorBuilder, a: Value) -> Pair:
-    """Whether the recurrence goes upwards, and v."""
-    below = b.lt(a, BELOW)
-    return below, b.select(b.lt(a, 0.5), a, b.select(below, b.sub(a, 1.0), b.sub(_moved(b, a)[0], 2.0)))
-
-
-def _product(b: VectorBuilder, a: Value) -> Pair:
-    """What Γ(a) is divided or multiplied by to come to [1.25, 2.5)."""
-    zero = b.const(0.0, like=a)
+def _moved_to_two(b: VectorBuilder, a: Value) -> tuple[Value, Value, Value, Value]:
+    """What Γ(a) is divided or multiplied by to come to [1.25, 2.5), as a pair; whether it is divided; and v."""
+    moved, factors = _moved(b, a)
     two, two_low = two_product(b, a, b.add(a, 1.0))
     tiny, below = b.lt(a, 0.5), b.lt(a, BELOW)
-    high = b.select(tiny, two, b.select(below, a, _moved(b, a)[1]))
-    return high, b.select(tiny, two_low, zero)
+    product = b.select(tiny, two, b.select(below, a, factors))
+    v = b.select(tiny, a, b.select(below, b.sub(a, 1.0), b.sub(moved, 2.0)))
+    return product, b.select(tiny, two_low, b.const(0.0, like=a)), below, v
 
 
 def _moved(b: VectorBuilder, a: Value) -> Pair:

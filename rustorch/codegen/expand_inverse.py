@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rustorch.codegen import coefficients as c
-from rustorch.codegen.expand_common import Pair, Value, VectorBuilder, fast_two_sum, format_of, horner, mad, two_product
+from rustorch.codegen.expand_common import INF, H, Pair, Value, VectorBuilder, fast_two_sum, format_of, horner, mad, two_product
 
-H = float.fromhex
 HALF_PI = {"f32": (H("0x1.921fb6p+0"), H("-0x1.777a5cp-25")), "f64": (H("0x1.921fb54442d18p+0"), H("0x1.1a62633145c07p-54"))}
 """π/2 as high + low."""
 TAN_EIGHTH = 0.41421356237309503
 """tan(π/8)."""
-INF = float("inf")
 
 
 def expand_asin(b: VectorBuilder, x: Value) -> Value:

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from rustorch.codegen import coefficients as c
 from rustorch.codegen.expand_common import (
+    INF,
+    LN2,
+    LOG2_E,
+    H,
     Pair,
     Value,
     VectorBuilder,
@@ -33,9 +37,7 @@ from rustorch.codegen.expand_exp_log import (
 )
 from rustorch.codegen.expand_power import log2_for_f32
 
-H = float.fromhex
-LN2 = H("0x1.62e42fefa39efp-1")
-LOG2_E = (H("0x1.71547652b82fep+0"), H("0x1.777d0ffda0d24p-56"))
+LOG2_E_PAIR = (LOG2_E, H("0x1.777d0ffda0d24p-56"))
 LOG10_E = (H("0x1.bcb7b1526e50ep-2"), H("0x1.95355baaafad3p-57"))
 LOG10_2 = (H("0x1.34413509f78p-2"), H("0x1.fef311f12b358p-46"))
 """Logarithms as high + low; those of 2 with a high so short that its product with an exponent is exact."""
@@ -56,7 +58,7 @@ def expand_exp2(b: VectorBuilder, x: Value) -> Value:
 
 def expand_log2(b: VectorBuilder, x: Value) -> Value:
     """k + log(m) / ln 2, the product in two parts."""
-    return _log_to_base(b, x, (1.0, 0.0), LOG2_E)
+    return _log_to_base(b, x, (1.0, 0.0), LOG2_E_PAIR)
 
 
 def expand_log10(b: VectorBuilder, x: Value) -> Value:
@@ -110,7 +112,7 @@ def expand_softplus(b: VectorBuilder, x: Value) -> Value:
     s, error = fast_two_sum(b, ln2_high, g)
     total, lost = fast_two_sum(b, s, log_tail(b, g, b.add(low, b.add(error, ln2_low))))
     total, error = two_sum(b, b.select(b.lt(x, 0.0), b.const(0.0, like=x), x), total)
-    return b.select(b.lt(x, float("inf")), b.add(total, b.add(lost, error)), x)
+    return b.select(b.lt(x, INF), b.add(total, b.add(lost, error)), x)
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def expand_sinh_f32(b: VectorBuilder, x: Value) -> Value:
     h = _hyperbolic(b, at_most(b, a, 90.0), single=True)
     half = mad(b, h.even[0], b.add(h.sinh, h.r), mad(b, h.odd[0], h.cosh, h.odd[0]))
     y = b.select(b.lt(a, 2.0**-30), a, b.add(half, half))
-    return b.copysign(b.select(b.lt(a, float("inf")), y, a), x)
+    return b.copysign(b.select(b.lt(a, INF), y, a), x)
 
 
 def _sum_of_products(b: VectorBuilder, first: Pair, second: Value, h: _Hyperbolic) -> Value:

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from rustorch.codegen import coefficients as c
 from rustorch.codegen.expand_common import (
     FORMATS,
+    INF,
+    NAN,
+    H,
     Pair,
     Value,
     VectorBuilder,
@@ -24,9 +27,6 @@ from rustorch.codegen.expand_common import (
 )
 from rustorch.codegen.expand_exp_log import SQRT_HALF, exponent, reduce_exp, significand, small_exp, split_exponent, unscale
 
-H = float.fromhex
-INF, NAN = float("inf"), float("nan")
-LN2 = (H("0x1.62e42fefa38p-1"), H("0x1.ef35793c76730p-45"))
 TWO_THIRDS = (H("0x1.5555555555555p-1"), H("0x1.5555555555555p-55"))
 
 
@@ -66,15 +66,19 @@ def log2_for_f32(b: VectorBuilder, x: Value) -> Value:
     return mad(b, s, horner(b, b.mul(s, s), c.POW_LOG2_F64), exponent(b, moved, f.bias + 2.0**f.mantissa, f))
 
 
+def exp2_for_f32(b: VectorBuilder, x: Value) -> Value:
+    """2^x in f64 for |x| < 1000, to about 2^-34."""
+    n, bits = round_scaled(b, x, 1.0)
+    r = b.sub(x, n)
+    p = mad(b, r, horner(b, r, c.POW_EXP2_F64), b.const(1.0, like=r))
+    return b.bitcast(b.add(b.bitcast(p, dtype="i64"), b.shl(bits, FORMATS["f64"].mantissa)), dtype="f64")
+
+
 def _positive_power_f32(b: VectorBuilder, a: Value, y: Value) -> Value:
     """2^(y log2 a) in f64, to about 2^-33: the one rounding that counts is the last, to f32."""
-    f = FORMATS["f64"]
     wide = b.convert(a, dtype="f64")
     e = b.mul(b.convert(y, dtype="f64"), _log_ends(b, wide, log2_for_f32(b, wide)))
-    n, bits = round_scaled(b, at_most(b, at_least(b, e, -160.0), 160.0), 1.0)
-    r = b.sub(at_most(b, at_least(b, e, -160.0), 160.0), n)
-    p = mad(b, r, horner(b, r, c.POW_EXP2_F64), b.const(1.0, like=r))
-    power = b.bitcast(b.add(b.bitcast(p, dtype="i64"), b.shl(bits, f.mantissa)), dtype="f64")
+    power = exp2_for_f32(b, at_most(b, at_least(b, e, -160.0), 160.0))
     return b.convert(b.select(b.eq(e, e), power, e), dtype="f32")
 
 
@@ -120,8 +124,8 @@ def log_pair(b: VectorBuilder, a: Value) -> Pair:
     u_low = b.add(u_low, p_low)
     log, log_low = two_product(b, s, u)
     log_low = b.add(log_low, mad(b, s, u_low, b.mul(s_low, u)))
-    total, error = two_sum(b, b.mul(k, LN2[0]), log)
-    return fast_two_sum(b, total, b.add(error, mad(b, k, b.const(LN2[1], like=a), log_low)))
+    total, error = two_sum(b, b.mul(k, f.ln2[0]), log)
+    return fast_two_sum(b, total, b.add(error, mad(b, k, b.const(f.ln2[1], like=a), log_low)))
 
 
 def expand_rsqrt(b: VectorBuilder, x: Value) -> Value:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rustorch.codegen import coefficients as c
 from rustorch.codegen.expand_common import (
     FORMATS,
+    H,
     Pair,
     Value,
     VectorBuilder,
@@ -21,7 +22,6 @@ from rustorch.codegen.expand_common import (
     two_sum,
 )
 
-H = float.fromhex
 TWO_OVER_PI = H("0x1.45f306dc9c883p-1")
 TWO_PI = (H("0x1.921fb54442d18p+2"), H("0x1.1a62633145c07p-52"))
 HALF_PI_SHORT = (H("0x1.921fb54400000p+0"), H("0x1.0b4611a600000p-34"), H("0x1.3198a2e037073p-69"))
