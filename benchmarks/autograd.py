@@ -23,11 +23,14 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+
+from benchmarks.timing import interleaved, ratio
 
 Array = np.ndarray[Any, Any]
 
@@ -235,15 +238,11 @@ def measure(name: str, libraries: dict[str, Any], blocks: int) -> None:
         numbers[key] = program.check()
     if "torch" in numbers:
         np.testing.assert_allclose(numbers["rustorch"], numbers["torch"], rtol=2e-3, atol=2e-4, err_msg=name)
-    times: dict[str, list[float]] = {key: [] for key in programs}
-    for _ in range(blocks):
-        for key, program in programs.items():
-            times[key].append(block(program, runs))
+    times = interleaved({key: partial(block, program, runs) for key, program in programs.items()}, blocks)
     ours = statistics.median(times["rustorch"]) * 1e6
     line = f"{name:<14}{ours:>12.2f}"
     if "torch" in times:
-        ratio = statistics.median(a / b for a, b in zip(times["rustorch"], times["torch"], strict=True))
-        line += f"{statistics.median(times['torch']) * 1e6:>12.2f}{ratio:>10.2f}"
+        line += f"{statistics.median(times['torch']) * 1e6:>12.2f}{ratio(times['rustorch'], times['torch']):>10.2f}"
     asked = "" if not goal else f"{goal:.1f} µs" if name.startswith("record") else f"{goal:.1f}"
     print(f"{line}{asked:>10}", flush=True)
 

@@ -8,14 +8,15 @@ rustorch's jit, JAX's jit and PyTorch eager (where they are installed), warm, in
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 import rustorch
+from benchmarks.timing import block, interleaved, ratio
 
 CALLS, BLOCKS = 2000, 40
 
@@ -49,19 +50,12 @@ def main() -> None:
     for call in run.values():
         for _ in range(200):
             call()
-    times: dict[str, list[float]] = {name: [] for name in run}
-    for _ in range(BLOCKS):
-        for name, call in run.items():
-            calls = CALLS if name.startswith("rustorch") else CALLS // 10
-            begin = time.perf_counter()
-            for _ in range(calls):
-                call()
-            times[name].append((time.perf_counter() - begin) / calls)
+    calls = {name: CALLS if name.startswith("rustorch") else CALLS // 10 for name in run}
+    times = interleaved({name: partial(block, call, calls[name]) for name, call in run.items()}, BLOCKS)
     ours = times["rustorch jit"]
     print(f"{'':<14}{'µs a call':>10}{'ours / theirs':>15}")
     for name, found in times.items():
-        ratio = statistics.median(a / b for a, b in zip(ours, found, strict=True))
-        print(f"{name:<14}{statistics.median(found) * 1e6:>10.2f}{ratio:>15.3f}")
+        print(f"{name:<14}{statistics.median(found) * 1e6:>10.2f}{ratio(ours, found):>15.3f}")
 
 
 if __name__ == "__main__":

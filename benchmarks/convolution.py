@@ -12,10 +12,12 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+from benchmarks.timing import block, interleaved
 
 BLOCKS, SECONDS = 9, 0.08
 Run = Callable[[], Any]
@@ -95,20 +97,12 @@ def runs(library: str, case: Case) -> dict[str, Run]:
 
 def compared(ours: Run, theirs: Run) -> tuple[float, float]:
     """Median milliseconds a call, in alternating blocks."""
-    times: tuple[list[float], list[float]] = ([], [])
-    counts = []
-    for run in (ours, theirs):
+    sides = {}
+    for name, run in (("ours", ours), ("theirs", theirs)):
         run()
-        start = time.perf_counter()
-        run()
-        counts.append(max(1, int(SECONDS / (time.perf_counter() - start))))
-    for _ in range(BLOCKS):
-        for run, count, found in zip((ours, theirs), counts, times, strict=True):
-            start = time.perf_counter()
-            for _ in range(count):
-                run()
-            found.append((time.perf_counter() - start) / count * 1e3)
-    return statistics.median(times[0]), statistics.median(times[1])
+        sides[name] = partial(block, run, max(1, int(SECONDS / block(run, 1))))
+    times = interleaved(sides, BLOCKS)
+    return statistics.median(times["ours"]) * 1e3, statistics.median(times["theirs"]) * 1e3
 
 
 def main() -> None:

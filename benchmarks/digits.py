@@ -12,11 +12,13 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
+
+from benchmarks.timing import block, interleaved, ratio
 
 BATCH, SIZES, LEARNING_RATE = 64, (64, 128, 64, 10), 2e-3
 Step = Callable[[], float]
@@ -165,25 +167,16 @@ def main() -> None:
         steps |= jax_steps()
     cold: dict[str, float] = {}
     for name, (run, _) in steps.items():
-        begin = time.perf_counter()
-        run()
-        cold[name] = time.perf_counter() - begin
+        cold[name] = block(run, 1)
         for _ in range(200):
             run()
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(options.blocks):
-        for name, (run, _) in steps.items():
-            begin = time.perf_counter()
-            for _ in range(50):
-                run()
-            times[name].append((time.perf_counter() - begin) / 50)
+    times = interleaved({name: partial(block, run, 50) for name, (run, _) in steps.items()}, options.blocks)
     print(f"{'':<26}{'µs a step':>10}{'first call, ms':>16}{'loss':>10}")
     for name, (_, loss) in steps.items():
         print(f"{name:<26}{statistics.median(times[name]) * 1e6:>10.1f}{cold[name] * 1e3:>16.1f}{loss():>10.4f}")
     for peer in [name for name in steps if not name.startswith("rustorch")]:
         for own in ("rustorch loop", "rustorch jit"):
-            ratio = statistics.median(a / b for a, b in zip(times[own], times[peer], strict=True))
-            print(f"{own} / {peer}: {ratio:.2f}")
+            print(f"{own} / {peer}: {ratio(times[own], times[peer]):.2f}")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 import platform
 import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,13 +24,14 @@ import numpy as np
 import scipy.special
 
 import rustorch
+from benchmarks.timing import block, interleaved
 from rustorch.codegen.target import target
 
 Array = np.ndarray[Any, Any]
 SIZE, BLOCKS, F64_POINTS = 1 << 16, 21, 3000
 PAGE = Path(__file__).parent.parent / "docs" / "vector_math.md"
 
-FUNCTIONS: dict[str, tuple[float, float, Callable[..., Array] | None]] = {
+FUNCTIONS: dict[str, tuple[float, float, Callable[..., Array]]] = {
     "exp": (-80, 80, np.exp),
     "exp2": (-100, 100, np.exp2),
     "expm1": (-20, 20, np.expm1),
@@ -87,9 +88,7 @@ def libraries(name: str, arguments: list[Array]) -> dict[str, Callable[[], Any]]
     """The call of each library that has the function."""
     ours = rustorch.jit(lambda *x: (rustorch.functional.softplus if name == "softplus" else getattr(rustorch, name))(*x))
     theirs = FUNCTIONS[name][2]
-    found: dict[str, Callable[[], Any]] = {"rustorch": lambda: ours(*arguments)}
-    if theirs is not None:
-        found["numpy"] = lambda: theirs(*arguments)
+    found: dict[str, Callable[[], Any]] = {"rustorch": lambda: ours(*arguments), "numpy": lambda: theirs(*arguments)}
     if find_spec("torch"):
         import torch
 
@@ -115,9 +114,7 @@ def errors(name: str, dtype: str) -> dict[str, float]:
     """The largest error of each library, in ulp."""
     arguments = draw(name, SIZE if dtype == "float32" else F64_POINTS, dtype)
     if dtype == "float32":
-        reference = FUNCTIONS[name][2]
-        assert reference is not None
-        exact = reference(*[x.astype(np.float64) for x in arguments])
+        exact = FUNCTIONS[name][2](*[x.astype(np.float64) for x in arguments])
         unit = np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64)
         return {k: float(np.max(np.abs(np.asarray(f()).astype(np.float64) - exact) / unit)) for k, f in libraries(name, arguments).items()}
     f = MPMATH.get(name) or getattr(mp, name)
@@ -139,14 +136,12 @@ def _ulps(got: float, exact: Any) -> float:
 def times(name: str, dtype: str) -> dict[str, float]:
     """Nanoseconds an element."""
     run = libraries(name, draw(name, SIZE, dtype))
-    found: dict[str, list[float]] = {library: [] for library in run}
-    for _ in range(BLOCKS):
-        for library, call in run.items():
-            call()
-            begin = time.perf_counter()
-            call()
-            call()
-            found[library].append((time.perf_counter() - begin) / 2)
+
+    def warm(call: Callable[[], Any]) -> float:
+        call()
+        return block(call, 2)
+
+    found = interleaved({library: partial(warm, call) for library, call in run.items()}, BLOCKS)
     return {library: statistics.median(t) / SIZE * 1e9 for library, t in found.items()}
 
 
