@@ -1,5 +1,7 @@
 """The vocabulary: importing this package registers every op."""
 
+from types import ModuleType
+
 from rustorch.ops import (
     barrier,
     checked,
@@ -26,28 +28,10 @@ from rustorch.ops import (
 )
 from rustorch.ops.interpret import interpret
 
-__all__ = [
-    "barrier",
-    "checked",
-    "constant",
-    "contraction",
-    "conversion",
-    "convolution",
-    "cumulative",
-    "custom",
-    "elementwise",
-    "exponential",
-    "factors",
-    "indexing",
-    "interpret",
-    "linalg",
-    "logic",
-    "loop",
-    "movement",
-    "random",
-    "reduction",
-    "sorting",
-    "special",
-    "trigonometry",
-    "window",
-]
+MODULES: tuple[ModuleType, ...] = (
+    elementwise, exponential, trigonometry, special, logic, conversion, reduction, movement, contraction, convolution, window, cumulative,
+    sorting, linalg, factors, indexing, constant, random, custom, checked, barrier, loop,
+)  # fmt: skip
+"""The files of ops, in the order in which they are read."""
+
+__all__ = ["MODULES", "interpret"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
@@ -28,35 +27,8 @@ from rustorch.ir.op import (
 )
 from rustorch.ir.printer import to_text
 from rustorch.ir.types import DType, TensorType
-from rustorch.ops import (
-    barrier,
-    checked,
-    constant,
-    contraction,
-    conversion,
-    convolution,
-    cumulative,
-    custom,
-    elementwise,
-    exponential,
-    factors,
-    indexing,
-    linalg,
-    logic,
-    movement,
-    random,
-    reduction,
-    sorting,
-    special,
-    trigonometry,
-    window,
-)
+from rustorch.ops import MODULES, loop
 from rustorch.ops.family import Array
-
-_MODULES: tuple[ModuleType, ...] = (
-    elementwise, exponential, trigonometry, special, logic, conversion, reduction, movement, contraction, convolution, window, cumulative,
-    sorting, linalg, factors, indexing, constant, random, custom, checked, barrier,
-)  # fmt: skip
 
 
 def page() -> str:
@@ -68,7 +40,9 @@ def page() -> str:
         "`adding_an_op.md` says how an op comes here. Operands of elementwise ops have one type: broadcasting and promotion are",
         "explicit in graphs.",
     ]
-    for module in _MODULES:
+    for module in MODULES:
+        if module is loop:  # its ops are of kernels, not of tensor graphs
+            continue
         about = (module.__doc__ or "").split("\n\n")[0]
         lines += ["", f"## {module.__name__.rpartition('.')[2]}.py", "", about, ""]
         for op in vars(module).values():
