@@ -149,7 +149,7 @@ def looked_into(x: TensorBase) -> bool:
     extra = x._extra
     if extra is None or not (extra.exposed or extra.shared):
         return False
-    if alone(x._array):
+    if extra.base is None and alone(x._array):
         extra.exposed = extra.shared = False
         return False
     return True

@@ -567,7 +567,9 @@ def test_c7_69_refusals(door: Door) -> None:
             door(write).tolist()  # where an index is wrong, elements say
 
 
-@pytest.mark.parametrize("view", [lambda w: w.diagonal(), lambda w: w.as_strided((3,), (4,)), lambda w: w[1], lambda w: w.T])
+@pytest.mark.parametrize(
+    "view", [lambda w: w.diagonal(), lambda w: w.as_strided((3,), (4,)), lambda w: w.unfold(0, 3, 1), lambda w: w[1], lambda w: w.T]
+)
 @pytest.mark.parametrize(
     "write", [lambda v: v.fill_(7), lambda v: v.zero_(), lambda v: v.copy_(rustorch.full(v.shape, 3.0)), lambda v: v.add_(1)]
 )
