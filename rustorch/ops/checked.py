@@ -24,7 +24,7 @@ from rustorch.errors import CompilerBug, compose
 from rustorch.ir.dtypes import f64
 from rustorch.ir.op import REGISTRY, Internal, Linear, Never, OpDef, Refusal, Sample, Trait
 from rustorch.ir.types import Type
-from rustorch.ops.family import Array, Domain
+from rustorch.ops.family import Array, Domain, batch_size, with_batch
 
 
 class _Found(threading.local):
@@ -72,10 +72,7 @@ def _element(value: Array, x: Array, index: tuple[int, ...]) -> str:
 
 
 def _batch(b: Any, operands: Any, batched: Any, attrs: dict[str, Any]) -> Any:
-    if not batched[0]:
-        size = next(v.type.shape[0] for v, yes in zip(operands, batched, strict=True) if yes)
-        shape = operands[0].type.shape
-        operands = [b.broadcast_to(operands[0], shape=(size, *shape), dims=tuple(range(1, len(shape) + 1))), *operands[1:]]
+    operands = [with_batch(b, operands[0], batched[0], batch_size(operands, batched)), *operands[1:]]
     attrs = {**attrs, "mask": attrs["mask"] if len(set(batched[:2])) == 1 else ""}
     return b.emit(checked, operands, attrs)[0]
 

@@ -12,9 +12,9 @@ from rustorch.ir.builder import Builder
 from rustorch.ir.dims import Size
 from rustorch.ir.dtypes import FLOATS, NUMBERS, bool_, f32, f64, i64
 from rustorch.ir.graph import Value
-from rustorch.ir.op import REGISTRY, Internal, Linear, Nest, OpDef, Refusal, Rules, Sample
+from rustorch.ir.op import Internal, Linear, Nest, OpDef, Refusal, Rules, Sample
 from rustorch.ir.types import DType, TensorType, Type
-from rustorch.ops.family import Array, Domain, batch_size, check_axes, general, not_taken, shape_of, tensor, with_batch
+from rustorch.ops.family import Array, Domain, batch_in_front, check_axes, general, not_taken, shape_of, tensor
 
 # --- What the records share -------------------------------------------------------------------------------------------
 
@@ -34,15 +34,6 @@ def _scan_type(name: str, dtypes: Sequence[DType], places: bool = False) -> Any:
         return (type_, TensorType(i64, type_.shape)) if places else type_
 
     return infer
-
-
-def _batch(name: str) -> Any:
-    def batch(b: Builder, operands: Sequence[Value], batched: Sequence[bool], attrs: dict[str, Any]) -> tuple[Value, ...]:
-        size = batch_size(operands, batched)
-        aligned = [with_batch(b, x, yes, size) for x, yes in zip(operands, batched, strict=True)]
-        return b.emit(REGISTRY[name], aligned, {**attrs, "axis": attrs["axis"] + 1})
-
-    return batch
 
 
 def _samples(
@@ -119,7 +110,7 @@ cumsum = general(
     infer=_scan_type("cumsum", NUMBERS),
     reference=_cumsum,
     derivative=Linear((lambda b, ct, x, axis, reverse: b.cumsum(ct, axis=axis, reverse=not reverse),)),
-    batch=_batch("cumsum"),
+    batch=batch_in_front("cumsum", along=True),
     lower=Nest("scan"),
     attributes=("axis", "reverse"),
     samples=_samples(NUMBERS, ({"reverse": False}, {"reverse": True}), _REALS, special=((1.0, np.inf, 2.0, -np.inf, 1.0),)),
@@ -165,7 +156,7 @@ recurrence = general(
     infer=_scan_type("recurrence", FLOATS),
     reference=_recurrence,
     derivative=Rules(_recurrence_jvp, _recurrence_vjp),
-    batch=_batch("recurrence"),
+    batch=batch_in_front("recurrence", along=True),
     lower=Nest("scan"),
     attributes=("axis", "reverse"),
     samples=_samples(FLOATS, ({"reverse": False}, {"reverse": True}), Domain(-1, 1), operands=2),
@@ -204,7 +195,7 @@ cumprod = general(
     infer=_scan_type("cumprod", NUMBERS),
     reference=_cumprod,
     derivative=Rules(_cumprod_jvp, _cumprod_vjp),
-    batch=_batch("cumprod"),
+    batch=batch_in_front("cumprod", along=True),
     lower=Nest("scan"),
     attributes=("axis",),
     samples=(
@@ -253,7 +244,7 @@ def _running_extreme(name: str, word: str, better: Callable[[Array, Array], Arra
         infer=_scan_type(name, NUMBERS, places=True),
         reference=_running(better),
         derivative=Rules(_extreme_jvp, _extreme_vjp),
-        batch=_batch(name),
+        batch=batch_in_front(name, along=True),
         lower=Nest("scan"),
         attributes=("axis",),
         samples=(
@@ -311,7 +302,7 @@ logcumsumexp = general(
     infer=_scan_type("logcumsumexp", FLOATS),
     reference=_logcumsumexp,
     derivative=Rules(_logcumsumexp_jvp, _logcumsumexp_vjp),
-    batch=_batch("logcumsumexp"),
+    batch=batch_in_front("logcumsumexp", along=True),
     lower=Nest("scan"),
     attributes=("axis",),
     cost=20,

@@ -32,7 +32,7 @@ from rustorch.ir.dtypes import f64
 from rustorch.ir.graph import Graph, Value
 from rustorch.ir.op import REGISTRY, Internal, Never, OpDef, Refusal, Sample, Stated, Trait
 from rustorch.ir.types import Type
-from rustorch.ops.family import Array, Domain, sizes_of
+from rustorch.ops.family import Array, Domain, batch_size, with_batch
 
 
 def results_of(operands: tuple[Any, ...], inputs: int, results: int) -> tuple[Any, ...]:
@@ -67,13 +67,11 @@ def _expand(b: Builder, *operands: Value, inputs: int, results: int, **_: Any) -
 
 def _batch(b: Builder, operands: Sequence[Value], batched: Sequence[bool], attrs: dict[str, Any]) -> tuple[Value, ...]:
     """Without regions; those are batched by who batches graphs."""
-    size = next(sizes_of(v.type)[0] for v, yes in zip(operands, batched, strict=True) if yes)
+    size = batch_size(operands, batched)
     inputs, results = attrs["inputs"], attrs["results"]
     spread = list(operands)
     for k in range(inputs, inputs + results):
-        if not batched[k]:
-            shape = sizes_of(operands[k].type)
-            spread[k] = b.broadcast_to(operands[k], shape=(size, *shape), dims=tuple(range(1, len(shape) + 1)))
+        spread[k] = with_batch(b, operands[k], batched[k], size)
     return b.emit(custom, spread, attrs)
 
 

@@ -127,7 +127,7 @@ def elementwise(
         infer=infer,
         reference=reference,
         derivative=derivative,
-        batch=_batch_elementwise(name),
+        batch=batch_in_front(name),
         lower=lower or (SameName() if expand is None else Never("it is expanded into other ops")),
         traits=frozenset(traits),
         attributes=attributes,
@@ -222,11 +222,13 @@ def _combinations(dtype: DType, masks: int, count: int, special: tuple[float, ..
     return tuple(np.array(column, dtype=k.numpy) for column, k in zip(zip(*rows, strict=True), kinds, strict=True))
 
 
-def _batch_elementwise(name: str) -> Formula:
+def batch_in_front(name: str, along: bool = False) -> Formula:
+    """The rule of an op for batches of operands: the new axis goes in front of all of them; `along`: the op's `axis` is one further."""
+
     def batch(b: Builder, operands: Sequence[Value], batched: Sequence[bool], attrs: dict[str, Any]) -> tuple[Value, ...]:
         size = batch_size(operands, batched)
         aligned = [with_batch(b, x, yes, size) for x, yes in zip(operands, batched, strict=True)]
-        return b.emit(REGISTRY[name], aligned, attrs)
+        return b.emit(REGISTRY[name], aligned, {**attrs, "axis": attrs["axis"] + 1} if along else attrs)
 
     return batch
 

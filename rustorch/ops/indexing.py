@@ -12,9 +12,9 @@ from rustorch.ir.builder import Builder
 from rustorch.ir.dims import Size, product
 from rustorch.ir.dtypes import DTYPES, INTS, NUMBERS, bool_, f32, f64, i64
 from rustorch.ir.graph import Value
-from rustorch.ir.op import REGISTRY, Internal, Linear, Nest, NotDifferentiable, Refusal, Rules, Sample
+from rustorch.ir.op import Internal, Linear, Nest, NotDifferentiable, Refusal, Rules, Sample
 from rustorch.ir.types import DType, TensorType, Type, element
-from rustorch.ops.family import Array, Domain, batch_size, check_axes, general, not_taken, tensor, with_batch
+from rustorch.ops.family import Array, Domain, batch_in_front, check_axes, general, not_taken, tensor
 
 _AN_INDEX = NotDifferentiable("an index is a whole number")
 
@@ -97,15 +97,6 @@ def _scatter_add(x: Array, indices: Array, updates: Array, axis: int) -> Array:
     return total.astype(x.dtype)
 
 
-def _batch(name: str) -> Any:
-    def batch(b: Builder, operands: Sequence[Value], batched: Sequence[bool], attrs: dict[str, Any]) -> tuple[Value, ...]:
-        size = batch_size(operands, batched)
-        aligned = [with_batch(b, x, yes, size) for x, yes in zip(operands, batched, strict=True)]
-        return b.emit(REGISTRY[name], aligned, {**attrs, "axis": attrs["axis"] + 1})
-
-    return batch
-
-
 def _draw(shape: tuple[int, ...], count: int, axis: int, dtype: DType = f64, index: DType = i64, updates: bool = False) -> Any:
     """An operand of a shape, `count` indices along the axis, and updates where asked for."""
     many = tuple(count if a == axis else size for a, size in enumerate(shape))
@@ -143,7 +134,7 @@ gather = general(
     infer=_gather_type,
     reference=_gather,
     derivative=Linear((lambda b, ct, x, indices, axis: b.scatter_add(b.const(0, x), indices, ct, axis=axis), _AN_INDEX)),
-    batch=_batch("gather"),
+    batch=batch_in_front("gather", along=True),
     lower=Nest("gather"),
     attributes=("axis",),
     samples=_samples(DTYPES, updates=False),
@@ -167,7 +158,7 @@ scatter_add = general(
     derivative=Linear(
         (lambda b, ct, x, indices, updates, axis: ct, _AN_INDEX, lambda b, ct, x, indices, updates, axis: b.gather(ct, indices, axis=axis))
     ),
-    batch=_batch("scatter_add"),
+    batch=batch_in_front("scatter_add", along=True),
     lower=Nest("scatter_add"),
     attributes=("axis",),
     samples=_samples(NUMBERS, updates=True),
@@ -279,7 +270,7 @@ scatter = general(
     infer=_scatter_type,
     reference=_scatter,
     derivative=Rules(_scatter_jvp, _scatter_vjp),
-    batch=_batch("scatter"),
+    batch=batch_in_front("scatter", along=True),
     lower=Nest("scatter"),
     attributes=("axis", "combine"),
     samples=(

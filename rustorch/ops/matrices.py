@@ -12,9 +12,9 @@ from rustorch.ir.builder import Builder
 from rustorch.ir.dims import Size
 from rustorch.ir.dtypes import FLOATS, f32, f64, i32, i64
 from rustorch.ir.graph import Value
-from rustorch.ir.op import REGISTRY, Callout, Internal, OpDef, Refusal, Rules, Sample, Zero
+from rustorch.ir.op import Callout, Internal, OpDef, Refusal, Rules, Sample, Zero
 from rustorch.ir.types import DType, TensorType, Type
-from rustorch.ops.family import Array, Formula, batch_size, general, shape_of, tensor, with_batch
+from rustorch.ops.family import Array, Formula, batch_in_front, general, shape_of, tensor
 
 Values = Sequence[Value]
 Maybe = Sequence[Value | None]
@@ -174,14 +174,6 @@ def or_zero(b: Builder, x: Value | None, like: Value) -> Value:
 # --- Records ----------------------------------------------------------------------------------------------------------
 
 
-def _batch(name: str) -> Formula:
-    def batch(b: Builder, operands: Values, batched: Sequence[bool], attrs: dict[str, Any]) -> tuple[Value, ...]:
-        size = batch_size(operands, batched)
-        return b.emit(REGISTRY[name], [with_batch(b, x, yes, size) for x, yes in zip(operands, batched, strict=True)], attrs)
-
-    return batch
-
-
 def well(rng: np.random.Generator, dtype: DType, shape: tuple[int, ...]) -> Array:
     """Matrices far from singular, with singular values apart."""
     x = rng.uniform(-1, 1, shape)
@@ -263,7 +255,7 @@ def record(
         infer=infer,
         reference=reference,
         derivative=rules,
-        batch=_batch(name),
+        batch=batch_in_front(name),
         lower=Callout(),
         attributes=attributes,
         cost=50,

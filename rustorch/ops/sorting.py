@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,9 @@ from rustorch.ir.builder import Builder
 from rustorch.ir.dims import Size
 from rustorch.ir.dtypes import DTYPES, bool_, f32, f64, i64
 from rustorch.ir.graph import Value
-from rustorch.ir.op import REGISTRY, Internal, Nest, Refusal, Rules, Sample
+from rustorch.ir.op import Internal, Nest, Refusal, Rules, Sample
 from rustorch.ir.types import DType, TensorType, Type
-from rustorch.ops.family import Array, Domain, check_axes, general, tensor
+from rustorch.ops.family import Array, Domain, batch_in_front, check_axes, general, tensor
 
 
 def _sort_type(x: Type, *, axis: int, descending: bool, count: Size) -> tuple[TensorType, TensorType]:
@@ -45,10 +44,6 @@ def _sort_jvp(b: Builder, operands: Any, tangents: Any, results: Any, attrs: Any
 def _sort_vjp(b: Builder, cotangents: Any, operands: Any, results: Any, attrs: Any) -> list[Value | None]:
     ct, (x,), (_, places) = cotangents[0], operands, results
     return [None if ct is None else b.scatter_add(b.const(0, x), places, ct, axis=attrs["axis"])]
-
-
-def _sort_batch(b: Builder, operands: Sequence[Value], batched: Sequence[bool], attrs: dict[str, Any]) -> tuple[Value, ...]:
-    return b.emit(REGISTRY["sort"], operands, {**attrs, "axis": attrs["axis"] + 1})
 
 
 def _samples() -> tuple[Sample, ...]:
@@ -95,7 +90,7 @@ sort = general(
     infer=_sort_type,
     reference=_sort,
     derivative=Rules(_sort_jvp, _sort_vjp),
-    batch=_sort_batch,
+    batch=batch_in_front("sort", along=True),
     lower=Nest("sort"),
     attributes=("axis", "descending", "count"),
     cost=20,

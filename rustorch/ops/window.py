@@ -12,7 +12,7 @@ as in a convolution by ones. The ops are defined axis by axis: a window's sum is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,10 @@ from rustorch.ir.builder import Builder
 from rustorch.ir.dims import Size, product
 from rustorch.ir.dtypes import NUMBERS, bool_, f32, f64, i32, i64
 from rustorch.ir.graph import Value
-from rustorch.ir.op import REGISTRY, Internal, Linear, Never, Refusal, Rules, Sample, Zero
+from rustorch.ir.op import Internal, Linear, Never, Refusal, Rules, Sample, Zero
 from rustorch.ir.types import DType, TensorType, Type, element
 from rustorch.ops.convolution import result_size
-from rustorch.ops.family import Array, Domain, Shape, general, not_taken, shape_of, tensor
+from rustorch.ops.family import Array, Domain, Shape, batch_in_front, general, not_taken, shape_of, tensor
 from rustorch.ops.movement import spaced
 
 Combine = Callable[[Builder, tuple[Value, ...], tuple[Value, ...]], tuple[Value, ...]]
@@ -65,13 +65,6 @@ def _window_type(name: str, result: DType | None = None) -> Any:
         return TensorType(result or type_.dtype, (*type_.shape[: type_.rank - rank], *places))
 
     return infer
-
-
-def _batch(name: str) -> Any:
-    def batch(b: Builder, operands: Sequence[Value], batched: Sequence[bool], attrs: dict[str, Any]) -> tuple[Value, ...]:
-        return b.emit(REGISTRY[name], operands, attrs)  # the windows move over the last axes, whatever is in front
-
-    return batch
 
 
 # --- The definitions by other ops -------------------------------------------------------------------------------------
@@ -383,7 +376,7 @@ window_sum = general(
     infer=_window_type("window_sum"),
     reference=_sum_reference,
     derivative=Linear((_sum_transpose,)),
-    batch=_batch("window_sum"),
+    batch=batch_in_front("window_sum"),  # the windows move over the last axes
     lower=Never("it is expanded into sums of slices, axis by axis"),
     expand=_sum_expanded,
     attributes=(*_NAMES, "spread"),
@@ -400,7 +393,7 @@ window_place = general(
     infer=_window_type("window_place", i64),
     reference=_place_reference,
     derivative=Zero("a place is constant between jumps"),
-    batch=_batch("window_place"),
+    batch=batch_in_front("window_place"),  # the windows move over the last axes
     lower=Never("it is expanded into comparisons of slices, axis by axis"),
     expand=_place_expanded,
     attributes=_NAMES,
@@ -421,7 +414,7 @@ window_max = general(
     infer=_window_type("window_max"),
     reference=_max_reference,
     derivative=Rules(_max_jvp, _max_vjp),
-    batch=_batch("window_max"),
+    batch=batch_in_front("window_max"),  # the windows move over the last axes
     lower=Never("it is expanded into maxima of slices, axis by axis"),
     expand=_max_expanded,
     attributes=_NAMES,
