@@ -7,7 +7,6 @@ nodes are run by the numpy references, which look at every value; when the pass 
 from __future__ import annotations
 
 import warnings
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 from rustorch.errors import GradError
@@ -114,7 +113,7 @@ def _named(building: Building, place: int | None, node: Node, index: int) -> tup
     """The name of the function that a gradient comes from, and which of its results it is: the user's operation, where the operand is
     the operation's, else a part of it by the name of its op."""
     if place is not None:
-        number = bisect_right(building.places, place)
+        number = building.first_of(place)
         operation, key = building.made[number] if number < len(building.made) else (None, ())
         if operation is not None and (isinstance(operation, Operation) or operation is APPLIED):
             operands = building.values(operation.operands(key))

@@ -6,16 +6,14 @@ operations run in the reverse order of recording; a leaf has its gradient as soo
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rustorch.autodiff.forms import is_led
-from rustorch.frontend.history import saves
+from rustorch.frontend.history import flow_back, saves
 from rustorch.frontend.segment import Building, Primitive, value_of
 from rustorch.frontend.trace import Trace
-from rustorch.ir.graph import Value
 
 
 @dataclass(frozen=True)
@@ -51,12 +49,7 @@ def building_of(segment: Any) -> Building:
 def _course(building: Building, roots: Sequence[int], wanted: Sequence[int]) -> Course:
     sources = building.values(wanted)
     nodes = building.b.nodes[: building.places[max(roots)]] if roots else []
-    active = set(sources)
-    path: list[int] = []
-    for place, node in enumerate(nodes):
-        if any(v in active and is_led(node, i) for i, v in enumerate(node.operands)):
-            active.update(node.results)
-            path.append(place)
+    active, path = flow_back(nodes, sources)
     reached = {v for v in building.values(roots) if v in active}
     number_of = {v: n for n, v in zip(wanted, sources, strict=True)}
     runs: set[int] = set()
@@ -66,7 +59,7 @@ def _course(building: Building, roots: Sequence[int], wanted: Sequence[int]) -> 
         node = nodes[place]
         if not any(v in reached for v in node.results):
             continue
-        first = bisect_right(building.places, place)
+        first = building.first_of(place)
         runs.add(first)
         if saves(node):
             bits |= 1 << first
@@ -75,12 +68,8 @@ def _course(building: Building, roots: Sequence[int], wanted: Sequence[int]) -> 
                 reached.add(value)
                 if value in number_of:
                     ready[number_of[value]] = first
-    numbers = frozenset(n for n, x in enumerate(building.ir) if _value(x) in reached)
+    numbers = frozenset(n for n, x in enumerate(building.ir) if value_of(x) in reached)
     return Course(numbers, frozenset(runs), ready, bits)
-
-
-def _value(x: Any) -> Value:
-    return value_of(x)
 
 
 @dataclass(frozen=True)

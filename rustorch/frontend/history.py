@@ -19,33 +19,33 @@ def history_of(building: Building, roots: Sequence[int], wanted: Sequence[int]) 
     """As `used_history`, and those of `wanted` from which a way leads to `roots`."""
     sources = building.values(wanted)
     nodes = building.b.nodes[: building.places[max(roots)]] if roots else []
-    active = set(sources)
-    path: list[int] = []
-    for place, node in enumerate(nodes):
-        if any(v in active and is_led(node, i) for i, v in enumerate(node.operands)):
-            active.update(node.results)
-            path.append(place)
+    _, path = flow_back(nodes, sources)
     needed = set(building.values(roots))
-    bits, number = 0, len(building.places) - 1
+    bits = 0
     for place in reversed(path):
         node = nodes[place]
         if not any(v in needed for v in node.results):
             continue
         needed.update(node.operands)
         if saves(node):
-            while number > 0 and building.places[number - 1] > place:
-                number -= 1
-            bits |= 1 << number
+            bits |= 1 << building.first_of(place)
     return bits, tuple(n for n, v in zip(wanted, sources, strict=True) if v in needed)
 
 
 def differentiable(nodes: Sequence[Node], sources: Iterable[Value]) -> set[Value]:
     """The values from which gradients flow back to any of `sources`, those included."""
-    found = set(sources)
-    for node in nodes:
-        if any(v in found and is_led(node, i) for i, v in enumerate(node.operands)):
-            found.update(node.results)
-    return found
+    return flow_back(nodes, sources)[0]
+
+
+def flow_back(nodes: Sequence[Node], sources: Iterable[Value]) -> tuple[set[Value], list[int]]:
+    """As `differentiable`, and the places of the nodes that gradients pass on their way, in order."""
+    active = set(sources)
+    path: list[int] = []
+    for place, node in enumerate(nodes):
+        if any(v in active and is_led(node, i) for i, v in enumerate(node.operands)):
+            active.update(node.results)
+            path.append(place)
+    return active, path
 
 
 def saves(node: Node) -> bool:

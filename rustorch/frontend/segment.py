@@ -8,6 +8,7 @@ operation needs to be emitted into a graph, so a program is a list of keys, and 
 from __future__ import annotations
 
 import weakref
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -151,6 +152,10 @@ class Building:
     def values(self, numbers: Sequence[int]) -> list[Value]:
         """The values of some numbers."""
         return [value_of(self.ir[n]) for n in numbers]
+
+    def first_of(self, place: int) -> int:
+        """The number of the first result of the operation that emitted the node at a place."""
+        return bisect_right(self.places, place)
 
     def emit(self, operation: Primitive, key: Key, location: Location) -> tuple[list[Value], list[bool]]:
         """Emit one recorded operation; its results and whether each requires gradients."""
