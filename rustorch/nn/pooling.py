@@ -11,16 +11,18 @@ from rustorch.nn.module import Module
 Steps = int | Sequence[int]
 
 
-class _Rank:
-    """The number of dimensions in a layer's name says which function it calls: `MaxPool2d` `max_pool2d`."""
+class _Pooling(Module):
+    """A layer that calls the function of its family for its number of dimensions: `max_pool2d`."""
 
     family: str
+    rank = 1
 
-    def _function(self, name: str = "") -> Any:
-        return getattr(functional, f"{name or self.family}{type(self).__name__[-2:].lower()}")
+    @property
+    def _function(self) -> Any:
+        return getattr(functional, f"{self.family}{self.rank}d")
 
 
-class _MaxPool(_Rank, Module):
+class _MaxPool(_Pooling):
     family = "max_pool"
 
     def __init__(
@@ -39,7 +41,7 @@ class _MaxPool(_Rank, Module):
 
     def forward(self, input: Any) -> Any:
         """The largest element of each window; with `return_indices`, the places too."""
-        return self._function()(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices)
+        return self._function(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices)
 
     def extra_repr(self) -> str:
         return (
@@ -55,25 +57,28 @@ class MaxPool1d(_MaxPool):
 class MaxPool2d(_MaxPool):
     """The largest element of each window of images [batch, channels, height, width]."""
 
+    rank = 2
+
 
 class MaxPool3d(_MaxPool):
     """The largest element of each window of volumes [batch, channels, depth, height, width]."""
 
+    rank = 3
 
-class _MaxUnpool(_Rank, Module):
+
+class _MaxUnpool(_Pooling):
     family = "max_unpool"
 
     def __init__(self, kernel_size: Steps, stride: Steps | None = None, padding: Steps = 0) -> None:
         super().__init__()
-        rank = int(type(self).__name__[-2])
         self.kernel_size, self.stride, self.padding = (
-            (value,) * rank if isinstance(value, int) else tuple(value)
+            (value,) * self.rank if isinstance(value, int) else tuple(value)
             for value in (kernel_size, kernel_size if stride is None else stride, padding)
         )
 
     def forward(self, input: Any, indices: Any, output_size: Sequence[int] | None = None) -> Any:
         """Zeros, with each element of the input at its place."""
-        return self._function()(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+        return self._function(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -86,12 +91,16 @@ class MaxUnpool1d(_MaxUnpool):
 class MaxUnpool2d(_MaxUnpool):
     """Back from `MaxPool2d` with its indices: zeros where nothing was largest."""
 
+    rank = 2
+
 
 class MaxUnpool3d(_MaxUnpool):
     """Back from `MaxPool3d` with its indices: zeros where nothing was largest."""
 
+    rank = 3
 
-class _AvgPool(_Rank, Module):
+
+class _AvgPool(_Pooling):
     family = "avg_pool"
 
     def __init__(
@@ -111,7 +120,7 @@ class _AvgPool(_Rank, Module):
     def forward(self, input: Any) -> Any:
         """The average of each window."""
         arguments = (self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
-        return self._function()(input, *arguments, self.divisor_override)
+        return self._function(input, *arguments, self.divisor_override)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -141,12 +150,16 @@ class AvgPool1d(_AvgPool):
 class AvgPool2d(_AvgPool):
     """The average of each window of images [batch, channels, height, width]."""
 
+    rank = 2
+
 
 class AvgPool3d(_AvgPool):
     """The average of each window of volumes [batch, channels, depth, height, width]."""
 
+    rank = 3
 
-class _LPPool(_Rank, Module):
+
+class _LPPool(_Pooling):
     family = "lp_pool"
 
     def __init__(self, norm_type: float, kernel_size: Steps, stride: Steps | None = None, ceil_mode: bool = False) -> None:
@@ -155,7 +168,7 @@ class _LPPool(_Rank, Module):
 
     def forward(self, input: Any) -> Any:
         """(sum of x^p)^(1/p) over each window."""
-        return self._function()(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
+        return self._function(input, float(self.norm_type), self.kernel_size, self.stride, self.ceil_mode)
 
     def extra_repr(self) -> str:
         return f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, ceil_mode={self.ceil_mode}"
@@ -168,12 +181,16 @@ class LPPool1d(_LPPool):
 class LPPool2d(_LPPool):
     """The p-norm of each window of images."""
 
+    rank = 2
+
 
 class LPPool3d(_LPPool):
     """The p-norm of each window of volumes."""
 
+    rank = 3
 
-class _Adaptive(_Rank, Module):
+
+class _Adaptive(_Pooling):
     def __init__(self, output_size: Any, return_indices: bool = False) -> None:
         super().__init__()
         self.output_size, self.return_indices = output_size, return_indices
@@ -183,18 +200,22 @@ class _Adaptive(_Rank, Module):
 
 
 class _AdaptiveAvg(_Adaptive):
+    family = "adaptive_avg_pool"
+
     def __init__(self, output_size: Any) -> None:
         super().__init__(output_size)
 
     def forward(self, input: Any) -> Any:
         """The averages of `output_size` windows."""
-        return self._function("adaptive_avg_pool")(input, self.output_size)
+        return self._function(input, self.output_size)
 
 
 class _AdaptiveMax(_Adaptive):
+    family = "adaptive_max_pool"
+
     def forward(self, input: Any) -> Any:
         """The largest elements of `output_size` windows; with `return_indices`, the places too."""
-        return self._function("adaptive_max_pool")(input, self.output_size, self.return_indices)
+        return self._function(input, self.output_size, self.return_indices)
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvg):
@@ -204,9 +225,13 @@ class AdaptiveAvgPool1d(_AdaptiveAvg):
 class AdaptiveAvgPool2d(_AdaptiveAvg):
     """Averages of a given number of windows that cover images evenly; None: as many as elements."""
 
+    rank = 2
+
 
 class AdaptiveAvgPool3d(_AdaptiveAvg):
     """Averages of a given number of windows that cover volumes evenly; None: as many as elements."""
+
+    rank = 3
 
 
 class AdaptiveMaxPool1d(_AdaptiveMax):
@@ -216,9 +241,13 @@ class AdaptiveMaxPool1d(_AdaptiveMax):
 class AdaptiveMaxPool2d(_AdaptiveMax):
     """Largest elements of a given number of windows that cover images evenly; None: as many as elements."""
 
+    rank = 2
+
 
 class AdaptiveMaxPool3d(_AdaptiveMax):
     """Largest elements of a given number of windows that cover volumes evenly; None: as many as elements."""
+
+    rank = 3
 
 
 class Unfold(Module):

@@ -68,3 +68,24 @@ def test_older_spelling() -> None:
     assert (layer.kernel_size, layer.stride, layer.padding) == ((2, 2), (2, 2), (0, 0))
     assert layer(rustorch.ones(1, 3, 4, 6)).shape == (1, 3, 2, 3)
     assert nn.AdaptiveAvgPool2d(1)(rustorch.ones(2, 3, 4, 6)).tolist() == [[[[1.0]]] * 3] * 2
+
+
+def test_layers_of_other_names() -> None:
+    """What a layer does is not in its name."""
+
+    class Smaller(nn.MaxPool2d):
+        """A maximum of one's own."""
+
+    class Back(nn.MaxUnpool2d):
+        """And back."""
+
+    class Whole(nn.AdaptiveAvgPool2d):
+        """One number a channel."""
+
+    x = image().detach()
+    found, places = Smaller(2, return_indices=True)(x)
+    np.testing.assert_array_equal(found.numpy(), F.max_pool2d(x, 2).numpy())
+    np.testing.assert_array_equal(
+        Back(2)(found, places, output_size=(5, 6)).numpy(), F.max_unpool2d(found, places, 2, output_size=(5, 6)).numpy()
+    )
+    assert Whole(1)(x).shape == (1, 2, 1, 1)
