@@ -16,12 +16,10 @@ from rustorch.ir.builder import Builder
 from rustorch.ir.dtypes import DTYPES, f64
 from rustorch.ir.graph import Value
 from rustorch.ir.op import REGISTRY, Internal, Nest, OpDef, Refusal, Rules, Sample, Trait
-from rustorch.ir.types import DType, TensorType, Type
+from rustorch.ir.types import TensorType, Type
 from rustorch.ops.family import Domain, batch_size, with_batch
 
-
-def _draw(*shapes: tuple[int, ...], dtype: DType = f64) -> Any:
-    return lambda rng: tuple(Domain(-9, 9).draw(rng, dtype, shape) for shape in shapes)
+_draw = Domain(-9, 9).drawn
 
 
 def _barrier_type(*operands: Type) -> Type:

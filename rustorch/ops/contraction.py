@@ -12,7 +12,7 @@ from rustorch.ir.builder import Builder
 from rustorch.ir.dtypes import NUMBERS, bool_, f32, f64, i64
 from rustorch.ir.graph import Value
 from rustorch.ir.op import Multilinear, Nest, Refusal, Sample
-from rustorch.ir.types import DType, TensorType, Type
+from rustorch.ir.types import TensorType, Type
 from rustorch.ops.family import Array, Domain, check_axes, contraction, not_taken, others, shape_of, tensor
 from rustorch.ops.movement import inverse
 
@@ -98,10 +98,7 @@ def _batch_product(b: Builder, operands: Sequence[Value], batched: Sequence[bool
     return front
 
 
-def _draw(*shapes: tuple[int, ...], dtype: DType = f64) -> Any:
-    return lambda rng: tuple(Domain(-2, 2).draw(rng, dtype, shape) for shape in shapes)
-
-
+_draw = Domain(-2, 2).drawn
 _MATRICES = {"contract": ((1,), (0,)), "batch": ((), ())}
 
 dot_general = contraction(

@@ -265,12 +265,11 @@ def _attributes(rank: int, **given: Any) -> dict[str, Any]:
     return {**attrs, "features_first": False, **given}
 
 
-def _draw(lhs: tuple[int, ...], rhs: tuple[int, ...], dtype: DType = f64) -> Any:
-    return lambda rng: tuple(Domain(-2, 2).draw(rng, dtype, shape) for shape in (lhs, rhs))
+_draw = Domain(-2, 2).drawn
 
 
 def _sample(label: str, lhs: tuple[int, ...], rhs: tuple[int, ...], dtype: DType = f64, **given: Any) -> Sample:
-    return Sample(_draw(lhs, rhs, dtype), _attributes(len(lhs) - LEADING, **given), dtype is f64, label)
+    return Sample(_draw(lhs, rhs, dtype=dtype), _attributes(len(lhs) - LEADING, **given), dtype is f64, label)
 
 
 _IMAGE, _KERNEL = f32[2, 1, 3, 5, 5], f32[1, 4, 3, 3, 3]

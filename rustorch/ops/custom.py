@@ -23,7 +23,7 @@ Without regions there is no way through: while a function is recorded or traced,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rustorch.errors import CompilerBug
@@ -32,7 +32,7 @@ from rustorch.ir.dtypes import f64
 from rustorch.ir.graph import Graph, Value
 from rustorch.ir.op import REGISTRY, Internal, Never, OpDef, Refusal, Sample, Stated, Trait
 from rustorch.ir.types import Type
-from rustorch.ops.family import Array, Domain, batch_size, with_batch
+from rustorch.ops.family import Domain, batch_size, with_batch
 
 
 def results_of(operands: tuple[Any, ...], inputs: int, results: int) -> tuple[Any, ...]:
@@ -75,9 +75,7 @@ def _batch(b: Builder, operands: Sequence[Value], batched: Sequence[bool], attrs
     return b.emit(custom, spread, attrs)
 
 
-def _draw(shape: tuple[int, ...]) -> Callable[[Any], tuple[Array, ...]]:
-    return lambda rng: tuple(Domain(-9, 9).draw(rng, f64, shape) for _ in range(2))
-
+_draw = Domain(-9, 9).drawn
 
 custom = REGISTRY.register(
     OpDef(
@@ -95,7 +93,7 @@ custom = REGISTRY.register(
         expand=_expand,
         cost=0,
         samples=tuple(
-            Sample(_draw(shape), {"name": "Square", "inputs": 1, "results": 1}, False, f"no way through {list(shape)}")
+            Sample(_draw(shape, shape), {"name": "Square", "inputs": 1, "results": 1}, False, f"no way through {list(shape)}")
             for shape in ((2, 3), (), (0, 2), (17,))
         ),
         errors=(Refusal((f64[3],), {"name": "Square", "inputs": 1, "results": 1}, CompilerBug, "1 operands for 1 inputs"),),

@@ -67,6 +67,10 @@ class Domain:
             x = np.floor(x) + 0.25 + (x - np.floor(x)) / 2
         return np.asarray(x).astype(dtype.numpy)
 
+    def drawn(self, *shapes: tuple[int, ...], dtype: DType = f64) -> Formula:
+        """What makes a sample: an operand of each shape, all of one element type."""
+        return lambda rng: tuple(self.draw(rng, dtype, shape) for shape in shapes)
+
 
 REALS = Domain()
 SPECIAL = (0.0, -0.0, 1.0, -1.0, 2.5, math.inf, -math.inf, math.nan, 1e-39, -1e-39, 1e30, -1e30)

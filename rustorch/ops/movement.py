@@ -13,12 +13,10 @@ from rustorch.ir.dims import Size, product, symbol
 from rustorch.ir.dtypes import DTYPES, bool_, f32, f64, i64
 from rustorch.ir.graph import Value
 from rustorch.ir.op import IndexMap, Linear, Nest, Refusal, Rules, Sample
-from rustorch.ir.types import DType, TensorType, Type
+from rustorch.ir.types import TensorType, Type
 from rustorch.ops.family import Array, Domain, Shape, batch_size, check_axes, movement, others, shape_of, tensor, with_batch
 
-
-def _draw(*shapes: tuple[int, ...], dtype: DType = f64) -> Any:
-    return lambda rng: tuple(Domain(-9, 9).draw(rng, dtype, shape) for shape in shapes)
+_draw = Domain(-9, 9).drawn
 
 
 def _of_every_type(shape: tuple[int, ...], attrs: dict[str, Any], operands: int = 1) -> tuple[Sample, ...]:
