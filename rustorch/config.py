@@ -42,17 +42,21 @@ def read_environment() -> Config:
     truthy = {"1", "true", "yes", "on"}
     flags.eager = os.environ.get("RUSTORCH_EAGER", "").lower() in truthy
     flags.verify = os.environ.get("RUSTORCH_VERIFY", "").lower() in truthy
-    flags.sight = int(os.environ.get("RUSTORCH_SIGHT", "2"))
+    flags.sight = _whole("RUSTORCH_SIGHT", flags.sight)
     flags.isa = os.environ.get("RUSTORCH_ISA", "host")
     flags.dump = os.environ.get("RUSTORCH_DUMP", "")
     flags.log = os.environ.get("RUSTORCH_LOG", "")
     flags.cache = os.environ.get("RUSTORCH_CACHE", "1").lower() in truthy
     flags.cache_dir = os.environ.get("RUSTORCH_CACHE_DIR", _default_folder())
-    limit = os.environ.get("RUSTORCH_CACHE_BYTES", "").strip()
-    flags.cache_bytes = int(limit) if limit.isascii() and limit.isdigit() else flags.cache_bytes
-    threads = os.environ.get("RUSTORCH_NUM_THREADS", "").strip()
-    flags.num_threads = int(threads) if threads.isascii() and threads.isdigit() else 0
+    flags.cache_bytes = _whole("RUSTORCH_CACHE_BYTES", flags.cache_bytes)
+    flags.num_threads = _whole("RUSTORCH_NUM_THREADS", flags.num_threads)
     return flags
+
+
+def _whole(name: str, default: int) -> int:
+    """A whole number from the environment; what is none counts as not given."""
+    text = os.environ.get(name, "").strip()
+    return int(text) if text.isascii() and text.isdigit() else default
 
 
 def _default_folder() -> str:
