@@ -87,11 +87,12 @@ class Spot:
 def operation_at(segment: Any, number: int) -> Spot:
     """The operation that gave a value."""
     if isinstance(segment, Trace):
-        same = segment.operations[number]
+        made = segment.building.made
+        same = made[number]
         first = end = number
-        while first > 0 and segment.operations[first - 1] is same:
+        while first > 0 and made[first - 1] is same:
             first -= 1
-        while end < len(segment.operations) and segment.operations[end] is same:
+        while end < len(made) and made[end] is same:
             end += 1
         return Spot(*same, first, end - first)
     end = 0

@@ -23,7 +23,7 @@ from rustorch.frontend.host import HostCall, HostResult, Looks
 from rustorch.frontend.program import make_program
 from rustorch.frontend.random import offset_key
 from rustorch.frontend.recorder import held
-from rustorch.frontend.segment import GONE, LEAF, Building, Key, Primitive, Scalar, Segment, carrier, located, tensor_type, value_of
+from rustorch.frontend.segment import GONE, LEAF, Building, Key, Primitive, Scalar, Segment, located, tensor_type, value_of
 from rustorch.frontend.sizes import plain, shown
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.stated import state_derivatives, with_regions
@@ -77,7 +77,6 @@ class Trace(Segment):
         self.mode = mode
         self.building = Building()
         self.building.mode = mode
-        self.operations: list[tuple[Primitive, Key]] = []
         self.written: dict[int, tuple[TensorBase, Slots]] = {}
         """By `id`: tensors from outside that were written, and their slots before."""
         self.graded: dict[int, tuple[TensorBase, Any]] = {}
@@ -162,15 +161,10 @@ class Trace(Segment):
     def emit(self, operation: Primitive, key: Key, location: Location) -> tuple[list[Value], list[bool]]:
         """Emit an operation into the graph."""
         try:
-            values, flags = self.building.emit(operation, key, location)
+            return self.building.emit(operation, key, location)
         except UserError as error:
             located(error, location)
             raise
-        self.operations += [(operation, key)] * len(values)
-        return values, flags
-
-    def operation_of(self, number: int) -> tuple[Primitive, Key]:
-        return self.operations[number]
 
     def remark(self) -> Any:
         return self.building.remark
@@ -219,7 +213,7 @@ class Trace(Segment):
             if number in seen:
                 continue
             seen.add(number)
-            operation, key = self.operations[number]
+            operation, key = self.building.made[number]
             if operation in (INPUT, NUMBER):
                 if self.leaf_of(number) is None:
                     return False
@@ -231,8 +225,11 @@ class Trace(Segment):
 
     def leaf_of(self, number: int) -> Any:
         """What an input stands for, besides arguments."""
-        place = sum(operation in (INPUT, NUMBER) for operation, _ in self.operations[:number])
-        return self.leaves[place]
+        return self.leaves[self.inputs().index(number)]
+
+    def inputs(self) -> list[int]:
+        """The number of each input."""
+        return [n for n, (operation, _) in enumerate(self.building.made) if operation in (INPUT, NUMBER)]
 
     def evaluate(self, value: TensorBase) -> Any:
         """The elements that a value has in the call that the function is traced for."""
@@ -240,8 +237,7 @@ class Trace(Segment):
         b = self.building.b
         keys = {number: np.array([g.seed_number, g.offset], np.int64) for g, number, _ in self.generators.values()}
         arrays: list[Any] = []
-        numbers = [n for n, (operation, _) in enumerate(self.operations) if operation in (INPUT, NUMBER)]
-        for place, (number, leaf) in enumerate(zip(numbers, self.leaves, strict=True)):
+        for place, (number, leaf) in enumerate(zip(self.inputs(), self.leaves, strict=True)):
             if place < len(self.given):
                 x = self.given[place]
                 arrays.append(np.asarray(x._elements() if isinstance(x, TensorBase) else x, self.type_of(number).dtype.numpy))
@@ -259,9 +255,8 @@ class Trace(Segment):
     def add_result(self, result: HostResult, type_: TensorType) -> Any:
         """A new input for what a hook answers."""
         self.emit(INPUT, (INPUT, type_, False), UNKNOWN)
-        number = self.take_input(None)
+        t = self.add_input()
         self.leaves[-1] = result
-        self.values[number] = t = self.add_view(number)
         return t
 
     def about_to_write(self, x: TensorBase) -> None:
@@ -313,8 +308,7 @@ class Trace(Segment):
         self.is_symbolic = self.is_symbolic or not type_.is_static
         values, _ = self.emit(INPUT, (INPUT, type_, requires_grad), UNKNOWN)
         values[0].hint = name
-        t = self.add_view(self.take_input(None))
-        self.values[t._number] = t
+        t = self.add_input()
         if requires_grad:
             self.sources[t._number] = (t, None)
         return t
@@ -324,6 +318,10 @@ class Trace(Segment):
         values, _ = self.emit(NUMBER, (NUMBER, kind), UNKNOWN)
         values[0].hint = name
         self.building.ir[-1] = Scalar(values[0], kind)
+        return self.add_input()
+
+    def add_input(self) -> Any:
+        """The next number, for the input that was just emitted, and the tensor that stands for it."""
         t = self.add_view(self.take_input(None))
         self.values[t._number] = t
         return t
@@ -481,9 +479,8 @@ def _traced(
     graph = _embedding[1](graph, hooked)
     flows = [_flows(trace, n, sources) for n in outputs.numbers]
     drawn = {number: (generator, used) for generator, number, used in trace.generators.values()}
-    inputs = [n for n, (operation, _) in enumerate(trace.operations) if operation in (INPUT, NUMBER)]
     outside: list[Outside | tuple[Any, int] | HostResult] = []
-    for number, leaf in zip(inputs[count:], trace.leaves[count:], strict=True):
+    for number, leaf in zip(trace.inputs()[count:], trace.leaves[count:], strict=True):
         if leaf is None:
             outside.append(drawn[number])
         elif isinstance(leaf, HostResult):
@@ -497,9 +494,10 @@ def _traced(
 
 def _flows(trace: Trace, number: int, sources: list[int]) -> bool:
     """Whether gradients can flow back through a value from outside."""
-    if not trace.building.grads[number] or trace.operations[number][0] is LEAF:  # gradients end there, inside
+    building = trace.building
+    if not building.grads[number] or building.made[number][0] is LEAF:  # gradients end there, inside
         return False
-    return not (trace.freed & used_history(trace.building, [number], sources))
+    return not (trace.freed & used_history(building, [number], sources))
 
 
 def _leaked(trace: Trace, arguments: int, young: Young) -> list[TensorBase]:
@@ -546,4 +544,4 @@ class Young:
             gc.collect()
 
 
-__all__ = ["Outside", "Output", "Trace", "Traced", "carrier", "open_traces", "run_traced", "set_embedding"]
+__all__ = ["Outside", "Output", "Trace", "Traced", "open_traces", "run_traced", "set_embedding"]
