@@ -276,10 +276,9 @@ def again(now: Segment, segment: Recorder, index: int) -> int:
     x, array = segment.leaves[index], segment.arrays[index]
     if x is not None and x._array is array and (x._segment is None or x._segment is now or not now.writes_memory):
         return now.number_of(x)
-    number = segment.number_of_input(index)
+    number, type_ = segment.inputs()[index]
     source = segment.sources.get(number)
-    again = concrete(array, segment.type_of_input(index), source is not None)
-    found = now.number_of(again)
+    found = now.number_of(concrete(array, type_, source is not None))
     if source is not None:
         now.sources[found] = source
     return found

@@ -332,30 +332,18 @@ class Recorder(Segment):
         origins = [self.sources[n][1] for n in reached]
         return all(origin is None or origin[0].is_usable(origin[1]) for origin in origins)
 
-    def number_of_input(self, index: int) -> int:
-        """The number of input `index`."""
-        return self._inputs()[index][0]
-
-    def type_of_input(self, index: int) -> TensorType:
-        """The type of input `index`."""
-        return self._inputs()[index][1]
-
-    def _inputs(self) -> list[tuple[int, TensorType]]:
-        found, number = [], 0
-        for step in self.at.path():
-            if step.operation in (INPUT, NUMBER, ARRAYS):
-                found += [(number + i, type_) for i, type_ in enumerate(step.types)]
-            number += len(step.types)
-        return found
-
-    def operation_of(self, number: int) -> tuple[Primitive, Key]:
-        count = 0
-        for step in self.at.path():
-            count += len(step.types)
-            if number < count:
-                assert step.operation is not None
-                return step.operation, step.key
-        raise IndexError(number)
+    def inputs(self) -> list[tuple[int, TensorType]]:
+        """The number of each input, and its type."""
+        at = self.at
+        known: list[tuple[int, TensorType]] | None = at.memo.get("inputs")
+        if known is None:
+            known, number = [], 0
+            for step in at.path():
+                if step.operation in (INPUT, NUMBER, ARRAYS):
+                    known += [(number + i, type_) for i, type_ in enumerate(step.types)]
+                number += len(step.types)
+            at.memo["inputs"] = known
+        return known
 
     def free(self, bits: int) -> None:
         super().free(bits)

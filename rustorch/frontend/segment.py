@@ -269,10 +269,6 @@ class Segment:
         """Record a key; a tensor per result."""
         raise NotImplementedError
 
-    def operation_of(self, number: int) -> tuple[Primitive, Key]:
-        """The recorded operation that gave a value, and its key."""
-        raise NotImplementedError
-
     def remark(self) -> Any:
         """What the operation that was recorded last says besides its results."""
         raise NotImplementedError
