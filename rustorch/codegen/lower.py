@@ -13,33 +13,29 @@ from dataclasses import replace
 from typing import Any
 
 from rustorch.codegen.accumulate import Accumulators, Frame, has_order, joined, staged_sum
-from rustorch.codegen.fuse import Plan, Step, Store, is_kept
-from rustorch.codegen.loops import Index, LoopEmitter, Lowered, Share, identity, lane_type
+from rustorch.codegen.fuse import Plan, Step, Store
+from rustorch.codegen.loops import Index, Lowered, Share, identity, lane_type
+from rustorch.codegen.lower_body import BodyEmitter
 from rustorch.codegen.schedule import COLUMN_BLOCK, ROW_BLOCK, TASK_CYCLES, schedule
-from rustorch.codegen.space import Access, Iota, Space, Static
 from rustorch.codegen.split import levels, reductions
 from rustorch.codegen.target import Target
 from rustorch.codegen.views import real_axes, tensor
 from rustorch.codegen.walk import Segment, Walk
 from rustorch.ir.builder import Builder
 from rustorch.ir.dims import Size, product
-from rustorch.ir.dtypes import i64
 from rustorch.ir.graph import Node, Value
 from rustorch.ir.op import REGISTRY
-from rustorch.ir.types import BufferType, DType, element
+from rustorch.ir.types import BufferType, element
 
 HEAVY = 10
 """Values of at least this cost are kept for the next level instead of being computed again."""
 
 
-class KernelLowering(LoopEmitter):
+class KernelLowering(BodyEmitter):
     """Lowers one fused kernel."""
 
     def __init__(self, plan: Plan, step: Step, target: Target, name: str) -> None:
-        super().__init__(plan, name)
-        self.step, self.target = step, target
-        self.space = Space(plan, step)
-        self.members = {v: node for node in step.nodes for v in node.results if v not in self.space.copies}
+        super().__init__(plan, step, name)
         self.reductions = reductions(step)
         self.level = levels(plan, step)
         summed = [*self.reductions, *step.sides]
@@ -51,12 +47,9 @@ class KernelLowering(LoopEmitter):
         self.schedule = schedule(self.space.shape, dtypes, cost, accumulates, target)
         self.vector = self.schedule.vector_axis
         self._unroll_nests()
-        self.spilled: dict[Value, Value] = {}
         self.stages: dict[Node, Value] = {}
         """Scratch for the values of sums of everything beside rows."""
         self.block_of_rows: Index = 0
-        self.is_inside = False
-        """Whether the loop that is emitted stays inside of all pads along the vector axis."""
 
     def _unroll_nests(self) -> None:
         """Runs of unknown length inside another reduced loop must end with the accumulators as they began: no rotation."""
@@ -70,8 +63,12 @@ class KernelLowering(LoopEmitter):
     def _store_level(self, store: Store) -> int:
         return 0 if self._is_kept(store.value) else self.level.get(self.plan.view(store.value).base, 0)
 
-    def _is_kept(self, value: Value) -> bool:
-        return is_kept(self.step, value)
+    def _spills(self, loop: int, order: list[Node]) -> list[Value]:
+        """Heavy values of this level that a later level needs again: they go to a row of scratch."""
+        later = [node.operands[0] for node in (*self.reductions, *self.step.sides) if self.level[node.operands[0]] > loop]
+        later += [s.value for s in self.step.stores if not self._is_kept(s.value) and self._store_level(s) > loop]
+        again = {node.results[0] for node in self._needed(later)}
+        return [n.results[0] for n in order if n.op.cost >= HEAVY and n.results[0] in again]
 
     # --- the loops ----------------------------------------------------------------------------------------------------------
 
@@ -237,10 +234,6 @@ class KernelLowering(LoopEmitter):
         total = staged_sum(self, self.schedule, walk, node, stage, b, self.mul(b, rows, self.size(self.space.shape[-1])))
         self._store_partial(b, node, block, Frame({}, 1), total)
 
-    def _store_partial(self, b: Builder, node: Node, block: Index, frame: Frame, value: Value) -> None:
-        place, offset = self._partial_place(b, node, block, frame)
-        b.emit(REGISTRY["store"], (self.buffer(self.space.partials[node].base), place, value, *frame.masks), {"offset": offset})
-
     def _empty(self) -> None:
         """Over an empty space only reductions that are not empty themselves have a value: their identity."""
         shape, reduced = self.space.shape, self.space.reduced
@@ -357,12 +350,6 @@ class KernelLowering(LoopEmitter):
 
         accumulators.combined(b, self.size(self._block_count()), read)
 
-    def _partial_place(self, b: Builder, node: Node, block: Index, row: Frame) -> tuple[Value, int]:
-        """Where a row's partial result of a block lies."""
-        place, offset, _ = self._linear(b, self.space.partials[node], row)
-        apart = product(tensor(self.space.partials[node].base).shape[1:])
-        return self.as_value(b, self.add(b, self.mul(b, block, self.size(apart)), place)), offset
-
     def _below(self, row: Frame, index: dict[int, Index]) -> Frame:
         """A frame of the reduced loops under a row whose lanes run along a kept axis."""
         return Frame({**row.index, **index}, row.lanes, row.offset, row.mask, row)
@@ -419,218 +406,6 @@ class KernelLowering(LoopEmitter):
                 low, high = self.most(b, low, start), self.least(b, high, self.add(b, start, self.size(size)))
                 found = True
         return (low, high) if found and self.schedule.lanes > 1 else None
-
-    # --- the body -----------------------------------------------------------------------------------------------------------
-
-    def _needed(self, values: Sequence[Value]) -> list[Node]:
-        """The full members that values need and that no spill provides, in order."""
-        wanted = {self.plan.view(v).base for v in values}
-        found: list[Node] = []
-        for node in reversed(self.step.nodes):
-            value = node.results[0]
-            if value in wanted and value in self.members and not self._is_kept(value) and value not in self.spilled:
-                found.append(node)
-                wanted.update(self.plan.view(v).base for v in node.operands)
-        return found[::-1]
-
-    def _spills(self, loop: int, order: list[Node]) -> list[Value]:
-        """Heavy values of this level that a later level needs again: they go to a row of scratch."""
-        later = [node.operands[0] for node in (*self.reductions, *self.step.sides) if self.level[node.operands[0]] > loop]
-        later += [s.value for s in self.step.stores if not self._is_kept(s.value) and self._store_level(s) > loop]
-        again = {node.results[0] for node in self._needed(later)}
-        return [n.results[0] for n in order if n.op.cost >= HEAVY and n.results[0] in again]
-
-    def _spill(self, b: Builder, value: Value, frame: Frame) -> None:
-        type_ = BufferType(element(value.type), tuple(self.space.shape[k] for k in sorted(self.space.reduced)))
-        if value not in self.spilled:
-            self.spilled[value] = self.scratch_buffer(type_)
-        index, offset = self._scratch_index(b, frame)
-        b.emit(REGISTRY["store"], (self.spilled[value], index, frame.values[value], *frame.masks), {"offset": offset})
-
-    def _scratch_index(self, b: Builder, frame: Frame) -> tuple[Value, int]:
-        total: Index = 0
-        step: Size = 1
-        for axis in sorted(self.space.reduced, reverse=True):
-            total = self.add(b, self.mul(b, frame.index[axis], self.size(step)), total)
-            step = step * self.space.shape[axis]
-        return self.as_value(b, total), frame.offset
-
-    def _evaluate(self, b: Builder, order: Sequence[Node], frame: Frame) -> None:
-        for node in order:
-            if node.results[0] in frame.values:
-                continue
-            with b.at(node.location):
-                if node.op.name == "gather":
-                    results: tuple[Value, ...] = (self._gather(b, node, frame),)
-                elif node.op.name == "pad":
-                    results = (self._pad(b, node, frame),)
-                else:
-                    operands = [self.read(b, v, frame) for v in node.operands]
-                    results = b.emit(node.op, operands, node.attrs)
-            frame.values.update(zip(node.results, results, strict=True))
-
-    def read(self, b: Builder, operand: Value, frame: Frame, through: bool = False) -> Value:
-        """An operand at the frame's position."""
-        source = self.space.source(operand, through)
-        if isinstance(source, Value):
-            if source in self.spilled and source not in frame.values:
-                index, offset = self._scratch_index(b, frame)
-                type_ = lane_type(element(source.type), frame.lanes)
-                frame.values[source] = b.emit(
-                    REGISTRY["reload"], (self.spilled[source], index, *frame.masks), {"type": type_, "offset": offset}
-                )[0]
-            if self._is_kept(source) and frame.row is not None:
-                return self._widen(b, self._kept_value(b, source, frame.row), frame.lanes)
-            if self._is_kept(source):
-                return self._kept_value(b, source, frame)
-            if source not in frame.values:
-                again = self.step.inlined.get(source)
-                self._evaluate(b, [again] if again is not None else self._needed([source]), frame)
-            return frame.values[source]
-        if isinstance(source, Static):
-            return b.const(source.value, lane_type(source.dtype, frame.lanes))
-        if isinstance(source, Iota):
-            return self._iota(b, source, frame)
-        return self._load(b, source, frame)
-
-    def _prepare(self, b: Builder, values: Sequence[Value], rows: list[Frame]) -> None:
-        """Compute the kept members behind `values` before the loops that read them: their checks run even where a loop has no turn."""
-        for base in dict.fromkeys(self.plan.view(v).base for v in values):
-            if base in self.members and self._is_kept(base):
-                for row in rows:
-                    self._kept_value(b, base, row)
-
-    def _kept_value(self, b: Builder, value: Value, row: Frame) -> Value:
-        if value not in row.values:
-            wanted = {value}
-            order: list[Node] = []
-            for node in reversed(self.step.nodes):
-                if node.results[0] in wanted and node.results[0] not in row.values:
-                    order.append(node)
-                    wanted.update(self.plan.view(v).base for v in node.operands)
-            self._evaluate(b, order[::-1], row)
-        return row.values[value]
-
-    def _widen(self, b: Builder, value: Value, lanes: int) -> Value:
-        if lanes > 1 and isinstance(value.type, DType):
-            return b.splat(value, lanes=lanes)  # type: ignore[no-any-return]
-        return value
-
-    def _linear(self, b: Builder, access: Access, frame: Frame) -> tuple[Index, int, Size]:
-        """Index of the frame's first lane, the constant part apart, and the stride from lane to lane."""
-        total: Index = 0
-        constant = access.offset if isinstance(access.offset, int) else 0
-        if not isinstance(access.offset, int):
-            total = self.size(access.offset)
-        for axis, stride in enumerate(access.strides):
-            if axis not in frame.index or stride == 0:
-                continue
-            total = self.add(b, total, self.mul(b, frame.index[axis], self.size(stride)))
-        lane_stride: Size = access.strides[self.vector] if self.vector is not None and frame.lanes > 1 else 0
-        if frame.offset and lane_stride != 0:
-            if isinstance(lane_stride, int):
-                constant += frame.offset * lane_stride
-            else:
-                total = self.add(b, total, self.mul(b, self.size(lane_stride), frame.offset))
-        return total, constant, lane_stride
-
-    def _load(self, b: Builder, access: Access, frame: Frame) -> Value:
-        place, offset, stride = self._linear(b, access, frame)
-        index = self.as_value(b, place)
-        buffer = self.buffer(access.base)
-        if frame.is_moved and frame.mask is not None and (frame.lanes == 1 or stride == 0):  # it may stand outside
-            where = self._widen(b, self.as_value(b, self.add(b, place, offset)), frame.lanes)
-            return b.emit(REGISTRY["load_indexed"], (buffer, where, frame.mask))[0]
-        if frame.lanes == 1 or stride == 0:
-            scalar = b.emit(REGISTRY["load"], (buffer, index), {"type": buffer.type.dtype, "offset": offset})[0]  # type: ignore[union-attr]
-            return self._widen(b, scalar, frame.lanes)
-        type_ = lane_type(tensor(access.base).dtype, frame.lanes)
-        if stride == 1:
-            return b.emit(REGISTRY["load"], (buffer, index, *frame.masks), {"type": type_, "offset": offset})[0]
-        step = self.as_value(b, self.size(stride))
-        return b.emit(REGISTRY["load_strided"], (buffer, index, step, *frame.masks), {"type": type_, "offset": offset})[0]
-
-    def _iota(self, b: Builder, iota: Iota, frame: Frame) -> Value:
-        index, offset, stride = self._linear(b, iota.access, frame)
-        value = self._lanes(b, self.add(b, index, offset), stride, frame.lanes)
-        if iota.dtype is i64:
-            return value
-        return b.convert(value, dtype=iota.dtype)  # type: ignore[no-any-return]
-
-    def _lanes(self, b: Builder, first: Index, stride: Size, lanes: int) -> Value:
-        """The number `first + lane * stride` of every lane."""
-        value = self._widen(b, self.as_value(b, first), lanes)
-        if stride == 0 or lanes == 1:
-            return value
-        steps = self._scaled(b, b.lane_index(lanes=lanes), stride, lanes)
-        return steps if first == 0 and isinstance(first, int) else b.add(value, steps)
-
-    def _scaled(self, b: Builder, x: Value, factor: Size, lanes: int) -> Value:
-        """Every lane of x times a size."""
-        return x if factor == 1 else b.mul(x, self._widen(b, self.as_value(b, self.size(factor)), lanes))
-
-    def _gather(self, b: Builder, node: Node, frame: Frame) -> Value:
-        access, size, step = self.space.gathers[node]
-        chosen = self.read(b, node.operands[1], frame)
-        if element(chosen.type) is not i64:
-            chosen = b.convert(chosen, dtype=i64)
-        inside = b.and_(b.ge(chosen, 0), b.lt(chosen, self._widen(b, self.as_value(b, self.size(size)), frame.lanes)))
-        outside = b.not_(inside)
-        if frame.mask is not None:
-            outside, inside = b.and_(outside, frame.mask), b.and_(inside, frame.mask)
-        b.emit(REGISTRY["check"], (outside, self.flag_buffer()), {"number": 1})
-        index, offset, stride = self._linear(b, access, frame)
-        first = self.add(b, index, offset)
-        where = self._scaled(b, chosen, step, frame.lanes)
-        if stride != 0 or first != 0:
-            where = b.add(self._lanes(b, first, stride, frame.lanes), where)
-        return b.emit(REGISTRY["load_indexed"], (self.buffer(access.base), where, inside))[0]
-
-    def _pad(self, b: Builder, node: Node, frame: Frame) -> Value:
-        """The operand where the frame stands inside it, else the filling. What is outside is not read."""
-        (operand,), dtype = node.operands, tensor(node.result).dtype
-        low: Any = node.attrs["low"]
-        key = tuple(zip(low, tensor(operand).shape, strict=True))
-        if key not in frame.moved:
-            frame.moved[key] = self._moved(b, frame, key, tensor(node.result).shape)
-        inside = frame.moved[key]
-        value = self._widen(b, self.read(b, operand, inside), frame.lanes)
-        if inside.mask is frame.mask:
-            return value
-        return b.select(inside.mask, value, b.const(node.attrs["value"], lane_type(dtype, frame.lanes)))  # type: ignore[no-any-return]
-
-    def _moved(self, b: Builder, frame: Frame, key: tuple[tuple[Size, Size], ...], shape: tuple[Size, ...]) -> Frame:
-        """A frame that stands where the operand of a pad lies, with its mask."""
-        mask, index = frame.mask, dict(frame.index)
-        for axis, (low, size) in enumerate(key):
-            at = index[axis] = self.sub(b, frame.index[axis], self.size(low))
-            if shape[axis] == size or (axis == self.vector and self.is_inside):
-                continue
-            if axis == self.vector and frame.lanes > 1:
-                first = self.add(b, at, frame.offset)
-                below = b.mask_below(self.as_value(b, self.sub(b, self.size(size), first)), lanes=frame.lanes)
-                before = b.mask_below(self.as_value(b, self.sub(b, 0, first)), lanes=frame.lanes)
-                inside = below if low == 0 else b.and_(below, b.not_(before))
-            else:
-                place = self.as_value(b, self.add(b, at, frame.offset if axis == self.vector else 0))
-                inside = self._widen(b, b.and_(b.ge(place, 0), b.lt(place, self.as_value(b, self.size(size)))), frame.lanes)
-            mask = inside if mask is None else b.and_(mask, inside)
-        return Frame(index, frame.lanes, frame.offset, mask, is_moved=True)
-
-    def _write(self, b: Builder, stores: Sequence[Store], frame: Frame) -> None:
-        for item in stores:
-            source = self.read(b, item.value, frame, through=item.value is item.target)
-            access = self.space.stores[item]
-            place, offset, stride = self._linear(b, access, frame)
-            index = self.as_value(b, place)
-            buffer = self.buffer(item.target)
-            producer = self.plan.producers.get(item.value)
-            with b.at(producer.location if producer is not None else b.location):
-                if frame.lanes == 1 or stride == 1:
-                    b.emit(REGISTRY["store"], (buffer, index, source, *frame.masks), {"offset": offset})
-                else:
-                    step = self.as_value(b, self.size(stride))
-                    b.emit(REGISTRY["store_strided"], (buffer, index, source, step, *frame.masks), {"offset": offset})
 
 
 def lower_kernel(plan: Plan, step: Step, target: Target, name: str) -> Lowered:

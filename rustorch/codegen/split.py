@@ -7,6 +7,8 @@ for each of its levels, a step over blocks (`Step.partials`) and a step that add
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from rustorch.codegen.fuse import Plan, Step, Store, is_kept, squeeze
 from rustorch.codegen.schedule import COLUMN_BLOCK, ROW_BLOCK
 from rustorch.codegen.views import is_virtual, tensor
@@ -62,6 +64,17 @@ def _with_sides(plan: Plan, step: Step) -> list[Step]:
         step.stores = [store for store in step.stores if store not in stores]
         combining.append(Step(0, "kernel", step.shape, axes, nodes, stores, reason="combines blocks", combines=partials))
     return [step, *combining]
+
+
+def way_to(plan: Plan, step: Step, values: Sequence[Value], ends: Callable[[Value], bool]) -> list[Node]:
+    """The nodes of a kernel that values are computed with, in order. The way back ends at values for which `ends` holds."""
+    wanted = {plan.view(v).base for v in values}
+    found: list[Node] = []
+    for node in reversed(step.nodes):
+        if node.results[0] in wanted and not ends(node.results[0]):
+            found.append(node)
+            wanted.update(plan.view(v).base for v in node.operands)
+    return found[::-1]
 
 
 def reductions(step: Step) -> list[Node]:
@@ -159,15 +172,9 @@ class _Splitter:
 
     def _needed(self, values: list[Value], level: int) -> list[Node]:
         """The nodes that a step over blocks computes values with; kept values come from memory but on the first level."""
-        wanted = {self.plan.view(v).base for v in values}
-        found: list[Node] = []
-        for node in reversed(self.step.nodes):
-            value = node.results[0]
-            if value not in wanted or (level > 0 and self._is_kept(value)) or self.written.get(value, level) < level:
-                continue
-            found.append(node)
-            wanted.update(self.plan.view(v).base for v in node.operands)
-        return found
+        return way_to(
+            self.plan, self.step, values, lambda v: (level > 0 and self._is_kept(v)) or self.written.get(v, level) < level
+        )
 
     def _step(self, reduced: frozenset[int], nodes: list[Node], stores: list[Store], reason: str) -> Step:
         """A step of these nodes, which are put in order; it gets its number later."""
