@@ -6,11 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 import rustorch
 from rustorch import functional
-from rustorch.errors import ArgumentError, ShapeError
+from rustorch.errors import ArgumentError
 from rustorch.nn import init
 from rustorch.nn.module import Module
 from rustorch.nn.parameter import Parameter
@@ -124,31 +122,13 @@ class _Plain(_Convolution):
 
     def _extended(self, input: Any) -> Any:
         """The input with elements of its own around it, in all dimensions of space."""
-        for axis in range(self.rank):
-            count, dim = input.shape[axis - self.rank], axis - self.rank
-            if self.padding == "same":
-                whole = self.dilation[axis] * (self.kernel_size[axis] - 1)
-                low, high = whole // 2, whole - whole // 2
-            else:
-                low = high = 0 if isinstance(self.padding, str) else self.padding[axis]
-            if low or high:
-                places = np.arange(-low, count + high)
-                input = rustorch.index_select(input, dim, rustorch.tensor(_inside(places, count, self.padding_mode)))
-        return input
-
-
-def _inside(places: Any, count: int, mode: str) -> Any:
-    """For places around 0 … count - 1, the place inside whose element stands there."""
-    if mode == "replicate":
-        return np.clip(places, 0, count - 1)
-    around = max(-places[0], places[-1] - count + 1)
-    if mode == "circular":
-        if around > count:
-            raise ShapeError(f"Padding value causes wrapping around more than once: {around} elements around {count}")
-        return places % count
-    if around >= count:
-        raise ShapeError(f"Padding size should be less than the corresponding input dimension, but got {around} elements around {count}")
-    return (count - 1) - np.abs((count - 1) - np.abs(places))
+        if self.padding == "same":
+            whole = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+            sides = [(n // 2, n - n // 2) for n in whole]
+        else:
+            sides = [(0, 0) if isinstance(self.padding, str) else (n, n) for n in self.padding]
+        around = [n for side in reversed(sides) for n in side]
+        return functional.pad(input, around, self.padding_mode) if any(around) else input
 
 
 class Conv1d(_Plain):
