@@ -45,12 +45,10 @@ class LRScheduler:
         epochs = [self.last_epoch + 1 if epoch is None else epoch]
         if epoch is not None and self.chained:
             epochs = list(range(epoch + 1))
-            for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
-                group["lr"] = lr
+            _set_rates(self.optimizer, self.base_lrs)
         for self.last_epoch in epochs:
-            for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
-                group["lr"] = lr
-        self._last_lr = [float(group["lr"]) for group in self.optimizer.param_groups]
+            _set_rates(self.optimizer, self.get_lr())
+        self._last_lr = self._current()
 
     def _current(self) -> list[float]:
         return [float(group["lr"]) for group in self.optimizer.param_groups]
@@ -64,8 +62,14 @@ class LRScheduler:
         self.__dict__.update(state_dict)
 
 
-class LambdaLR(LRScheduler):
-    """The first learning rate times a function of the epoch: one for all groups, or one for each."""
+def _set_rates(optimizer: Optimizer, rates: Sequence[float]) -> None:
+    """Set the learning rate of each group."""
+    for group, lr in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = lr
+
+
+class _ByFunctions(LRScheduler):
+    """A schedule by a function of the epoch: one for all groups, or one for each."""
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1) -> None:
         count = len(optimizer.param_groups)
@@ -74,12 +78,16 @@ class LambdaLR(LRScheduler):
             raise ArgumentError(f"Expected {count} lr_lambdas, but got {len(self.lr_lambdas)}")
         super().__init__(optimizer, last_epoch)
 
-    def get_lr(self) -> list[float]:
-        return [base * factor(self.last_epoch) for base, factor in zip(self.base_lrs, self.lr_lambdas, strict=True)]
-
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimiser and the functions."""
         return {name: value for name, value in super().state_dict().items() if name != "lr_lambdas"}
+
+
+class LambdaLR(_ByFunctions):
+    """The first learning rate times a function of the epoch: one for all groups, or one for each."""
+
+    def get_lr(self) -> list[float]:
+        return [base * factor(self.last_epoch) for base, factor in zip(self.base_lrs, self.lr_lambdas, strict=True)]
 
 
 class StepLR(LRScheduler):
@@ -143,17 +151,10 @@ class CosineAnnealingLR(LRScheduler):
         return [ratio * (lr - self.eta_min) + self.eta_min for lr in self._current()]
 
 
-class MultiplicativeLR(LRScheduler):
+class MultiplicativeLR(_ByFunctions):
     """Times a function of the epoch after each: one for all groups, or one for each."""
 
     chained = True
-
-    def __init__(self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1) -> None:
-        count = len(optimizer.param_groups)
-        self.lr_lambdas = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
-        if len(self.lr_lambdas) != count:
-            raise ArgumentError(f"Expected {count} lr_lambdas, but got {len(self.lr_lambdas)}")
-        super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
         if self.last_epoch <= 0:
@@ -277,15 +278,14 @@ class CyclicLR(LRScheduler):
         count = len(optimizer.param_groups)
         bases, self.max_lrs = (_for_groups(v, count) for v in (base_lr, max_lr))
         if last_epoch == -1:
-            for lr, group in zip(bases, optimizer.param_groups, strict=True):
-                group["lr"] = lr
+            _set_rates(optimizer, bases)
         down = step_size_up if step_size_down is None else step_size_down
         self.total_size, self.step_ratio = float(step_size_up + down), step_size_up / (step_size_up + down)
         self.mode, self.gamma, self.scale_fn = mode, gamma, scale_fn
         self.scale_mode = scale_mode if scale_fn is not None else "iterations" if mode == "exp_range" else "cycle"
         self.cycle_momentum, self.base_momentum, self.max_momentum = cycle_momentum, base_momentum, max_momentum
-        if cycle_momentum and not any(name in optimizer.defaults for name in ("momentum", "betas")):
-            raise ArgumentError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
+        if cycle_momentum:
+            _check_momenta(optimizer)
         super().__init__(optimizer, last_epoch)
         self.base_lrs = list(bases)
 
@@ -311,6 +311,11 @@ def _for_groups(value: Any, count: int) -> list[float]:
     if len(found) != count:
         raise ArgumentError(f"expected {count} values, one for each group, got {len(found)}")
     return found
+
+
+def _check_momenta(optimizer: Optimizer) -> None:
+    if not any(name in optimizer.defaults for name in ("momentum", "betas")):
+        raise ArgumentError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
 
 
 def _set_momenta(optimizer: Optimizer, momentum: float) -> None:
@@ -358,11 +363,10 @@ class OneCycleLR(LRScheduler):
         self.least_lrs = [lr / final_div_factor for lr in self.first_lrs]
         up = float(pct_start * total_steps) - 1
         self.ends = [up, 2 * pct_start * total_steps - 2, total_steps - 1] if three_phase else [up, total_steps - 1]
-        if cycle_momentum and not any(name in optimizer.defaults for name in ("momentum", "betas")):
-            raise ArgumentError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
+        if cycle_momentum:
+            _check_momenta(optimizer)
         if last_epoch == -1:
-            for lr, group in zip(self.first_lrs, optimizer.param_groups, strict=True):
-                group["lr"] = lr
+            _set_rates(optimizer, self.first_lrs)
         super().__init__(optimizer, last_epoch)
 
     def _between(self, start: float, end: float, share: float) -> float:

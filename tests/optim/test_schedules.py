@@ -10,7 +10,7 @@ import pytest
 
 import rustorch
 from rustorch.optim import SGD
-from rustorch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LambdaLR, MultiStepLR, StepLR
+from rustorch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LambdaLR, MultiplicativeLR, MultiStepLR, StepLR
 
 
 def optimizer(*rates: float) -> Any:
@@ -48,6 +48,16 @@ def test_a_schedule_goes_on_from_its_state() -> None:
     one.step()
     other.step()
     assert one.get_last_lr() == other.get_last_lr() == pytest.approx([0.005])
+
+
+@pytest.mark.parametrize("kind", [LambdaLR, MultiplicativeLR])
+def test_functions_are_no_state(kind: Callable[..., Any]) -> None:
+    """A state is saved; functions are the program's."""
+    one, other = kind(optimizer(0.5), lambda t: 0.5), kind(optimizer(0.5), lambda t: 0.25)
+    assert "lr_lambdas" not in one.state_dict()
+    other.load_state_dict(one.state_dict())
+    other.step()
+    assert other.get_last_lr() == [0.125]
 
 
 def test_a_jitted_step_follows_the_schedule() -> None:
