@@ -35,14 +35,47 @@ def descent(b: Builder, p: Value, g: Value, weight_decay: float, maximize: bool)
     return b.add(g, b.mul(p, weight_decay)) if weight_decay else g
 
 
+def decay(
+    b: Builder, p: Value, g: Value, rate: Value, weight_decay: float, decoupled: bool, maximize: bool
+) -> tuple[Value, Value]:
+    """The parameter and the gradient to go against; `decoupled`: the weight decays by itself, not through the gradient."""
+    g = descent(b, p, g, 0.0 if decoupled else weight_decay, maximize)
+    if decoupled and weight_decay:
+        p = times(b, b.sub(1.0, b.mul(rate, weight_decay)), p)
+    return p, g
+
+
+def counted(b: Builder, step: Value, lr: Value) -> tuple[Value, Value, Value]:
+    """The count of this step, the same as a float64, and the learning rate as one."""
+    count = b.add(step, 1)
+    return count, convert(b, count, f64), convert(b, lr, f64)
+
+
+def gathered(b: Builder, beta: float, t: Value) -> Value:
+    """1 - beta^t: the weight of all values together in a running mean of t values, which began with 0."""
+    found: Value = b.sub(1.0, b.pow(b.const(beta, t), t))
+    return found
+
+
 def parts(moments: Sequence[Value], count: int) -> list[Sequence[Value]]:
     """The first moments of `count` parameters, the second ones, …"""
     return [moments[i : i + count] for i in range(0, len(moments), count)] if count else []
 
 
+def columns(rows: Sequence[tuple[Value, ...]]) -> tuple[Value, ...]:
+    """All first entries of the rows, then all second ones, …"""
+    return tuple(x for column in zip(*rows, strict=True) for x in column)
+
+
 def toward(b: Builder, x: Value, y: Value, share: float) -> Value:
     """x + share (y - x)."""
     found: Value = b.add(x, b.mul(b.sub(y, x), share))
+    return found
+
+
+def mean_square(b: Builder, v: Value, x: Value, beta: float) -> Value:
+    """The running mean of squares v, with x² in it."""
+    found: Value = b.add(b.mul(v, beta), b.mul(b.mul(x, x), 1 - beta))
     return found
 
 
@@ -99,27 +132,19 @@ def adam(
     `amsgrad`: in the place of v, the largest v so far (Reddi, Kale, Kumar, 2018).
     """
     beta1, beta2 = betas
-    count = b.add(step, 1)
-    t, rate = convert(b, count, f64), convert(b, lr, f64)
-    size = b.div(rate, b.sub(1.0, b.pow(b.const(beta1, t), t)))
-    root = b.sqrt(b.sub(1.0, b.pow(b.const(beta2, t), t)))
+    count, t, rate = counted(b, step, lr)
+    size = b.div(rate, gathered(b, beta1, t))
+    root = b.sqrt(gathered(b, beta2, t))
     means, squares, *largest = parts(moments, len(params))
-    new: list[list[Value]] = [[] for _ in range(4)]
+    rows = []
     for i, (p, g) in enumerate(zip(params, grads, strict=True)):
-        g = descent(b, p, g, 0.0 if decoupled else weight_decay, maximize)
-        if decoupled and weight_decay:
-            p = times(b, b.sub(1.0, b.mul(rate, weight_decay)), p)
+        p, g = decay(b, p, g, rate, weight_decay, decoupled, maximize)
         m = toward(b, means[i], g, 1 - beta1)
-        v = b.add(b.mul(squares[i], beta2), b.mul(b.mul(g, g), 1 - beta2))
-        scale = v
-        if amsgrad:
-            scale = b.maximum(largest[0][i], v)
-            new[3].append(scale)
+        v = mean_square(b, squares[i], g, beta2)
+        scale = b.maximum(largest[0][i], v) if amsgrad else v
         below = b.add(b.div(b.sqrt(scale), spread(b, root, v)), eps)
-        new[0].append(b.sub(p, times(b, size, b.div(m, below))))
-        new[1].append(m)
-        new[2].append(v)
-    return (*(x for part in new for x in part), count)
+        rows.append((b.sub(p, times(b, size, b.div(m, below))), m, v, *((scale,) if amsgrad else ())))
+    return (*columns(rows), count)
 
 
 @operation(name="rmsprop", plural=True)
@@ -143,10 +168,10 @@ def rmsprop(
     and the running means of g, as far as they are in use.
     """
     squares, *others = parts(moments, len(params))
-    new: list[list[Value]] = [[] for _ in range(2 + len(others))]
+    rows = []
     for i, (p, g) in enumerate(zip(params, grads, strict=True)):
         g = descent(b, p, g, weight_decay, maximize)
-        v = b.add(b.mul(squares[i], alpha), b.mul(b.mul(g, g), 1 - alpha))
+        v = mean_square(b, squares[i], g, alpha)
         variance, state = v, [v]
         if centered:
             mean = toward(b, others[-1][i], g, 1 - alpha)
@@ -157,9 +182,8 @@ def rmsprop(
             state.append(move)
         if centered:
             state.append(mean)
-        for part, x in zip(new, [b.sub(p, times(b, lr, move)), *state], strict=True):
-            part.append(x)
-    return (*(x for part in new for x in part), *(() if step is None else (b.add(step, 1),)))
+        rows.append((b.sub(p, times(b, lr, move)), *state))
+    return (*columns(rows), *(() if step is None else (b.add(step, 1),)))
 
 
 @operation(name="adagrad", plural=True)
@@ -179,13 +203,12 @@ def adagrad(
     rate = convert(b, lr, f64)
     if lr_decay:
         rate = b.div(rate, b.add(b.mul(convert(b, step, f64), lr_decay), 1.0))
-    new, sums = [], []
+    rows = []
     for p, g, s in zip(params, grads, moments, strict=True):
         g = descent(b, p, g, weight_decay, maximize)
         s = b.add(s, b.mul(g, g))
-        sums.append(s)
-        new.append(b.sub(p, times(b, rate, b.div(g, b.add(b.sqrt(s), eps)))))
-    return (*new, *sums, b.add(step, 1))
+        rows.append((b.sub(p, times(b, rate, b.div(g, b.add(b.sqrt(s), eps)))), s))
+    return (*columns(rows), b.add(step, 1))
 
 
 # --- Gradients --------------------------------------------------------------------------------------------------------

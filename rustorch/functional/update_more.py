@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rustorch.frontend.emit import Builder, Value, broadcast_to, convert, dtype_of, operation, shape_of
-from rustorch.functional.update import descent, parts, spread, times, toward
+from rustorch.functional.update import columns, counted, decay, descent, gathered, mean_square, parts, spread, times, toward
 from rustorch.ir.dtypes import f64
-
-
-def _columns(rows: Sequence[tuple[Value, ...]]) -> tuple[Value, ...]:
-    """All first entries of the rows, then all second ones, …"""
-    return tuple(x for column in zip(*rows, strict=True) for x in column)
 
 
 @operation(name="adadelta", plural=True)
@@ -32,11 +27,11 @@ def adadelta(
     rows = []
     for i, (p, g) in enumerate(zip(params, grads, strict=True)):
         g = descent(b, p, g, weight_decay, maximize)
-        v = b.add(b.mul(squares[i], rho), b.mul(b.mul(g, g), 1 - rho))
+        v = mean_square(b, squares[i], g, rho)
         move = b.mul(b.div(b.sqrt(b.add(moves[i], eps)), b.sqrt(b.add(v, eps))), g)
-        a = b.add(b.mul(moves[i], rho), b.mul(b.mul(move, move), 1 - rho))
+        a = mean_square(b, moves[i], move, rho)
         rows.append((b.sub(p, times(b, lr, move)), v, a))
-    return _columns(rows)
+    return columns(rows)
 
 
 @operation(name="adamax", plural=True)
@@ -53,9 +48,8 @@ def adamax(
     maximize: bool,
 ) -> tuple[Value, ...]:
     """Adam with the largest decayed |g| in the place of the root of the mean square: Kingma and Ba, 2015, algorithm 2."""
-    count = b.add(step, 1)
-    t, rate = convert(b, count, f64), convert(b, lr, f64)
-    size = b.div(rate, b.sub(1.0, b.pow(b.const(betas[0], t), t)))
+    count, t, rate = counted(b, step, lr)
+    size = b.div(rate, gathered(b, betas[0], t))
     means, largest = parts(moments, len(params))
     rows = []
     for i, (p, g) in enumerate(zip(params, grads, strict=True)):
@@ -63,7 +57,7 @@ def adamax(
         m = toward(b, means[i], g, 1 - betas[0])
         u = b.maximum(b.mul(largest[i], betas[1]), b.add(b.abs(g), eps))
         rows.append((b.sub(p, times(b, size, b.div(m, u))), m, u))
-    return (*_columns(rows), count)
+    return (*columns(rows), count)
 
 
 @operation(name="nadam", plural=True)
@@ -82,8 +76,7 @@ def nadam(
     maximize: bool,
 ) -> tuple[Value, ...]:
     """Adam with Nesterov's look ahead: Dozat, 2016. The product of all momenta so far is a moment of no dimension."""
-    count = b.add(step, 1)
-    t, rate = convert(b, count, f64), convert(b, lr, f64)
+    count, t, rate = counted(b, step, lr)
 
     def momentum(at: Value) -> Value:
         decayed = b.mul(b.pow(b.const(0.96, at), b.mul(at, momentum_decay)), 0.5)
@@ -91,22 +84,20 @@ def nadam(
         return found
 
     now, after = momentum(t), momentum(b.add(t, 1.0))
-    root = b.sqrt(b.sub(1.0, b.pow(b.const(betas[1], t), t)))
+    root = b.sqrt(gathered(b, betas[1], t))
     means, squares, products = parts(moments, len(params))
     rows = []
     for i, (p, g) in enumerate(zip(params, grads, strict=True)):
-        g = descent(b, p, g, 0.0 if decoupled else weight_decay, maximize)
-        if decoupled and weight_decay:
-            p = times(b, b.sub(1.0, b.mul(rate, weight_decay)), p)
+        p, g = decay(b, p, g, rate, weight_decay, decoupled, maximize)
         product = b.mul(convert(b, products[i], f64), now)
         m = toward(b, means[i], g, 1 - betas[0])
-        v = b.add(b.mul(squares[i], betas[1]), b.mul(b.mul(g, g), 1 - betas[1]))
+        v = mean_square(b, squares[i], g, betas[1])
         below = b.add(b.div(b.sqrt(v), spread(b, root, v)), eps)
         by_gradient = b.div(b.mul(rate, b.sub(1.0, now)), b.sub(1.0, product))
         by_mean = b.div(b.mul(rate, after), b.sub(1.0, b.mul(product, after)))
         p = b.sub(p, times(b, by_gradient, b.div(g, below)))
         rows.append((b.sub(p, times(b, by_mean, b.div(m, below))), m, v, convert(b, product, dtype_of(products[i]))))
-    return (*_columns(rows), count)
+    return (*columns(rows), count)
 
 
 @operation(name="radam", plural=True)
@@ -124,8 +115,7 @@ def radam(
     maximize: bool,
 ) -> tuple[Value, ...]:
     """Adam, rectified by the variance of its step, and without the root of v where that has none: Liu and others, 2020."""
-    count = b.add(step, 1)
-    t, rate = convert(b, count, f64), convert(b, lr, f64)
+    count, t, rate = counted(b, step, lr)
     power = b.pow(b.const(betas[1], t), t)
     rest = b.sub(1.0, power)
     limit = 2 / (1 - betas[1]) - 1
@@ -134,19 +124,17 @@ def radam(
     safe = b.select(known, rho, b.const(6.0, rho))
     above = b.mul(b.mul(b.sub(safe, 4.0), b.sub(safe, 2.0)), limit)
     rectified = b.mul(b.sqrt(b.div(above, b.mul(safe, (limit - 4) * (limit - 2)))), b.sqrt(rest))
-    size = b.div(rate, b.sub(1.0, b.pow(b.const(betas[0], t), t)))
+    size = b.div(rate, gathered(b, betas[0], t))
     means, squares = parts(moments, len(params))
     rows = []
     for i, (p, g) in enumerate(zip(params, grads, strict=True)):
-        g = descent(b, p, g, 0.0 if decoupled else weight_decay, maximize)
-        if decoupled and weight_decay:
-            p = times(b, b.sub(1.0, b.mul(rate, weight_decay)), p)
+        p, g = decay(b, p, g, rate, weight_decay, decoupled, maximize)
         m = toward(b, means[i], g, 1 - betas[0])
-        v = b.add(b.mul(squares[i], betas[1]), b.mul(b.mul(g, g), 1 - betas[1]))
+        v = mean_square(b, squares[i], g, betas[1])
         adaptive = b.div(spread(b, rectified, v), b.add(b.sqrt(v), eps))
         factor = b.select(broadcast_to(b, known, shape_of(v)), adaptive, b.const(1.0, v))
         rows.append((b.sub(p, times(b, size, b.mul(m, factor))), m, v))
-    return (*_columns(rows), count)
+    return (*columns(rows), count)
 
 
 @operation(name="rprop", plural=True)
@@ -172,7 +160,7 @@ def rprop(
         size = b.minimum(b.maximum(b.mul(sizes[i], factor), step_sizes[0]), step_sizes[1])
         g = b.select(changed, b.const(0.0, g), g)
         rows.append((b.sub(p, b.mul(b.sign(g), size)), g, size))
-    return _columns(rows)
+    return columns(rows)
 
 
 @operation(name="asgd", plural=True)
@@ -193,8 +181,7 @@ def asgd(
 
     The rate eta and the mean's share mu are moments of no dimension.
     """
-    count = b.add(step, 1)
-    t, rate = convert(b, count, f64), convert(b, lr, f64)
+    count, t, rate = counted(b, step, lr)
     eta_next = b.div(rate, b.pow(b.add(b.mul(b.mul(rate, lambd), t), 1.0), b.const(alpha, t)))
     mu_next = b.div(1.0, b.maximum(b.sub(t, t0), 1.0))
     averages, etas, mus = parts(moments, len(params))
@@ -205,4 +192,4 @@ def asgd(
         p = b.sub(times(b, b.sub(1.0, b.mul(eta, lambd)), p), times(b, eta, g))
         mean = b.add(averages[i], times(b, convert(b, mus[i], f64), b.sub(p, averages[i])))
         rows.append((p, mean, convert(b, eta_next, dtype_of(etas[i])), convert(b, mu_next, dtype_of(mus[i]))))
-    return (*_columns(rows), count)
+    return (*columns(rows), count)

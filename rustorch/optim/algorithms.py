@@ -6,12 +6,7 @@ from typing import Any
 
 from rustorch.errors import ArgumentError
 from rustorch.functional import update
-from rustorch.optim.optimizer import Group, Optimizer, check
-
-
-def _number(x: Any) -> float:
-    """A setting that may be a tensor, for its check."""
-    return float(x)
+from rustorch.optim.optimizer import Group, Optimizer, adaptive_settings, check
 
 
 class SGD(Optimizer):
@@ -34,7 +29,7 @@ class SGD(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        check(_number(lr) >= 0, "learning rate", lr)
+        check(float(lr) >= 0, "learning rate", lr)
         check(momentum >= 0, "momentum value", momentum)
         check(weight_decay >= 0, "weight_decay value", weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
@@ -71,13 +66,9 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        check(_number(lr) >= 0, "learning rate", lr)
-        check(eps >= 0, "epsilon value", eps)
-        for i in (0, 1):
-            check(0 <= betas[i] < 1, f"beta parameter at index {i}", betas[i])
-        check(weight_decay >= 0, "weight_decay value", weight_decay)
-        settings = {"lr": lr, "betas": (float(betas[0]), float(betas[1])), "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
-        super().__init__(params, {**settings, "maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay})
+        settings = adaptive_settings(lr, betas, eps, weight_decay)
+        more = {"amsgrad": amsgrad, "maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay}
+        super().__init__(params, {**settings, **more})
 
     def moments(self, group: Group) -> dict[str, float]:
         largest = {"max_exp_avg_sq": 0.0} if group["amsgrad"] else {}
@@ -128,7 +119,7 @@ class RMSprop(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
     ) -> None:
-        check(_number(lr) >= 0, "learning rate", lr)
+        check(float(lr) >= 0, "learning rate", lr)
         check(eps >= 0, "epsilon value", eps)
         check(momentum >= 0, "momentum value", momentum)
         check(weight_decay >= 0, "weight_decay value", weight_decay)
@@ -162,7 +153,7 @@ class Adagrad(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        check(_number(lr) >= 0, "learning rate", lr)
+        check(float(lr) >= 0, "learning rate", lr)
         check(lr_decay >= 0, "lr_decay value", lr_decay)
         check(weight_decay >= 0, "weight_decay value", weight_decay)
         check(initial_accumulator_value >= 0, "initial_accumulator_value value", initial_accumulator_value)

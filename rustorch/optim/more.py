@@ -5,15 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rustorch.functional import update_more as update
-from rustorch.optim.optimizer import Group, Optimizer, check
-
-
-def _check_common(lr: Any, eps: float, weight_decay: float, betas: tuple[float, float] = (0.0, 0.0)) -> None:
-    check(float(lr) >= 0, "learning rate", lr)
-    check(eps >= 0, "epsilon value", eps)
-    for i in (0, 1):
-        check(0 <= betas[i] < 1, f"beta parameter at index {i}", betas[i])
-    check(weight_decay >= 0, "weight_decay value", weight_decay)
+from rustorch.optim.optimizer import Group, Optimizer, adaptive_settings, check
 
 
 class Adadelta(Optimizer):
@@ -35,7 +27,9 @@ class Adadelta(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
     ) -> None:
-        _check_common(lr, eps, weight_decay)
+        check(float(lr) >= 0, "learning rate", lr)
+        check(eps >= 0, "epsilon value", eps)
+        check(weight_decay >= 0, "weight_decay value", weight_decay)
         check(0 <= rho <= 1, "rho value", rho)
         super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize})
 
@@ -62,8 +56,7 @@ class Adamax(Optimizer):
         differentiable: bool = False,
         capturable: bool = False,
     ) -> None:
-        _check_common(lr, eps, weight_decay, betas)
-        settings = {"lr": lr, "betas": (float(betas[0]), float(betas[1])), "eps": eps, "weight_decay": weight_decay}
+        settings = adaptive_settings(lr, betas, eps, weight_decay)
         super().__init__(params, {**settings, "maximize": maximize})
 
     def moments(self, group: Group) -> dict[str, float]:
@@ -95,9 +88,8 @@ class NAdam(Optimizer):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        _check_common(lr, eps, weight_decay, betas)
+        settings = adaptive_settings(lr, betas, eps, weight_decay)
         check(momentum_decay >= 0, "momentum_decay value", momentum_decay)
-        settings = {"lr": lr, "betas": (float(betas[0]), float(betas[1])), "eps": eps, "weight_decay": weight_decay}
         more = {"momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize}
         super().__init__(params, {**settings, **more})
 
@@ -128,8 +120,7 @@ class RAdam(Optimizer):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        _check_common(lr, eps, weight_decay, betas)
-        settings = {"lr": lr, "betas": (float(betas[0]), float(betas[1])), "eps": eps, "weight_decay": weight_decay}
+        settings = adaptive_settings(lr, betas, eps, weight_decay)
         super().__init__(params, {**settings, "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize})
 
     def moments(self, group: Group) -> dict[str, float]:

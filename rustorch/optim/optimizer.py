@@ -286,3 +286,13 @@ def check(holds: bool, what: str, value: Any) -> None:
     """Refuse a setting."""
     if not holds:
         raise ArgumentError(f"Invalid {what}: {value}")
+
+
+def adaptive_settings(lr: Any, betas: tuple[float, float], eps: float, weight_decay: float) -> dict[str, Any]:
+    """The settings that Adam and its relatives share, checked."""
+    check(float(lr) >= 0, "learning rate", lr)
+    check(eps >= 0, "epsilon value", eps)
+    for i in (0, 1):
+        check(0 <= betas[i] < 1, f"beta parameter at index {i}", betas[i])
+    check(weight_decay >= 0, "weight_decay value", weight_decay)
+    return {"lr": lr, "betas": (float(betas[0]), float(betas[1])), "eps": eps, "weight_decay": weight_decay}
