@@ -23,7 +23,7 @@ from rustorch.frontend.base import TensorBase, concrete
 from rustorch.frontend.batched import BatchedWalk
 from rustorch.frontend.creation import full_op
 from rustorch.frontend.graph import GradientEdge, tensor_at
-from rustorch.frontend.hooks import retain_grad
+from rustorch.frontend.hooks import place_of, retain_grad
 from rustorch.frontend.modes import set_mode
 from rustorch.frontend.movement import stack
 from rustorch.frontend.recorder import Recorder
@@ -66,7 +66,7 @@ def _seeded(walk: Walk, roots: Sequence[Any], given: Sequence[Any]) -> None:
         if is_leaf(root):
             walk.reach(root, _copy(ct, root))
             continue
-        segment, number = root._origin or (root._segment, root._number)
+        segment, number = place_of(root)
         if ct is None and (len(roots) > 1 or root._origin is not None):  # another cotangent may be added to it
             ct = _one(root)
         walk.seed(segment, number, ct)
@@ -224,7 +224,7 @@ def _batched(
         if is_leaf(root):
             walk.reach(root, same(batch))
         else:
-            segment, number = root._origin or (root._segment, root._number)
+            segment, number = place_of(root)
             walk.seed(segment, number, batch)
     if not count:
         return tuple(full_op(0.0, x._type.with_shape((0, *x._type.shape))) for x in places)

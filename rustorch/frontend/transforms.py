@@ -22,6 +22,7 @@ from rustorch.frontend.creation import full_op, tensor
 from rustorch.frontend.dual import Level
 from rustorch.frontend.elementwise import recorded
 from rustorch.frontend.history import differentiable, history_of
+from rustorch.frontend.hooks import place_of
 from rustorch.frontend.modes import Transforming, enable_grad, is_grad_enabled
 from rustorch.frontend.movement import cat
 from rustorch.frontend.segment import VARIABLE, Building, Key, Origin, Primitive, alias, is_floating, value_of
@@ -95,7 +96,7 @@ def released(x: Any, variables: Sequence[Any]) -> Any:
 
 def _has_other_sources(x: TensorBase, variables: set[int]) -> bool:
     """Whether a tensor depends on any leaf that requires gradients, besides some variables, through segments closed or around."""
-    waiting: list[Origin] = [x._origin or (x._segment, x._number)]
+    waiting: list[Origin] = [place_of(x)]
     seen: set[tuple[int, int]] = set()
     while waiting:
         segment, number = waiting.pop()

@@ -16,7 +16,7 @@ from rustorch.frontend.base import TensorBase
 from rustorch.frontend.course import Course, course, operation_at
 from rustorch.frontend.elementwise import functions
 from rustorch.frontend.flow import flow_through
-from rustorch.frontend.hooks import call_accumulate_hooks, call_node_hooks, call_tensor_hooks
+from rustorch.frontend.hooks import call_accumulate_hooks, call_node_hooks, call_tensor_hooks, place_of
 from rustorch.frontend.modes import set_mode
 from rustorch.frontend.pull import check_history, pull_segment
 from rustorch.frontend.recorder import ALL
@@ -112,7 +112,7 @@ class Walk:
         """Whether the pass computes the gradient of a tensor."""
         if is_leaf(x):
             return id(x) in self.last or id(x) in self.leaves
-        segment, number = x._origin or (x._segment, x._number)
+        segment, number = place_of(x)
         known = self.courses.get(id(segment))
         return known is not None and number in known.reached
 
@@ -347,8 +347,10 @@ def retained(segment: Any) -> dict[int, TensorBase]:
     found = {}
     for reference in segment.retained.values():
         x = reference()
-        if x is not None and x._requires_grad and (x._origin[0] if x._origin is not None else x._segment) is segment:
-            found[x._origin[1] if x._origin is not None else x._number] = x
+        if x is not None and x._requires_grad:
+            home, number = place_of(x)
+            if home is segment:
+                found[number] = x
     return found
 
 
