@@ -14,7 +14,7 @@ from rustorch.errors import Unsupported
 from rustorch.frontend.batching import batch_nodes, batched_graph, repeated
 from rustorch.frontend.history import used_history
 from rustorch.frontend.pull import Call, Pull, check_history, is_around, pull_closed
-from rustorch.frontend.segment import Building, Key, Primitive
+from rustorch.frontend.segment import Building, Key
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.walk import Walk
 from rustorch.ir.builder import Builder
@@ -38,15 +38,12 @@ def over_batch(
     return [None if v is None else new[v] if v in along else repeated(b, new[v], size) for v in found]
 
 
-class BatchedPull(Primitive):
+class BatchedPull(Pull):
     """As `Pull`, for cotangents with a leading batch dimension.
 
     Its key: the size of the batch; numbers of the roots; of their cotangents; of the values whose cotangent is wanted; whether the
     results are differentiable.
     """
-
-    name = "backward"
-    plural = True
 
     def build(self, building: Building, key: Key) -> tuple[Value, ...]:
         _, size, roots, given, wanted, create = key
@@ -60,9 +57,6 @@ class BatchedPull(Primitive):
 
     def operands(self, key: Key) -> list[int]:
         return [*key[2], *key[3]]
-
-    def require(self, building: Building, key: Key, results: Sequence[Value]) -> list[bool]:
-        return Pull.require(self, building, key, results)  # type: ignore[arg-type]
 
 
 BATCHED_PULL = BatchedPull()
@@ -103,7 +97,7 @@ class BatchedWalk(Walk):
         if segment is now:
             given = tuple(now.number_of(ct) for ct in seeds.values())
             results = now.record_key(BATCHED_PULL, (BATCHED_PULL, self.size, tuple(seeds), given, wanted, self.create))
-            found, bits = now.remark() if results else (now.remark() or ((), 0))
+            found, bits = now.remark()
         elif is_around(segment):
             raise Unsupported("a batch of gradients of what was recorded around a traced function")
         else:

@@ -18,14 +18,13 @@ from rustorch.errors import Unsupported, compose
 from rustorch.frontend.applied import APPLIED
 from rustorch.frontend.course import Spot, operation_at
 from rustorch.frontend.operation import Operation
-from rustorch.frontend.program import normal_form
-from rustorch.frontend.pull import Call, again, refuse_freed
+from rustorch.frontend.pull import Call, again, call_of, down_to, read_by, refuse_freed
 from rustorch.frontend.recorder import ALL
 from rustorch.frontend.segment import Building, Key, Primitive, Scalar, Track, tensor_type, value_of
 from rustorch.frontend.state import local
 from rustorch.frontend.trace import Trace
 from rustorch.frontend.trie import NUMBER
-from rustorch.ir.graph import Graph, Node, Value
+from rustorch.ir.graph import Graph, Value
 from rustorch.ir.types import TensorType
 
 
@@ -133,37 +132,16 @@ def _made(operation: Primitive, key: Key, operands: Sequence[Kind], given: tuple
     found = pullback(b, forward, results, [cotangents.get(i) for i in range(len(results))], [inputs[i] for i in asked])
     gives = tuple(i for i, flow in zip(asked, found, strict=True) if flow is not None)
     outputs = [flow for flow in found if flow is not None]
-    read = _read(b.nodes[len(forward) :], outputs)
+    needed = read_by(b.nodes[len(forward) :], outputs)
     ends: dict[Value, tuple[str, int]] = {v: ("operand", i) for i, v in enumerate(inputs)}
     for i, v in enumerate(results):
-        if v in read:
+        if v in needed:
             ends.setdefault(v, ("result", i))
-    nodes = _between(b.nodes, outputs, ends)
-    used = {v for node in nodes for v in node.operands} | set(outputs)
-    saved = [v for v in ends if v in used]
+    nodes, read = down_to(b.nodes, outputs, ends)
+    saved = [v for v in ends if v in read]
     every = (*saved, *cotangents.values())
     graph = Graph(f"{operation.name}_backward", every, tuple(nodes), tuple(outputs))
     return Flow(tuple(ends[v] for v in saved), Call(graph, graph.name), tuple(places), gives)
-
-
-def _read(nodes: Sequence[Node], outputs: Sequence[Value]) -> set[Value]:
-    """What the nodes, and those that want the outputs, read."""
-    needed = set(outputs)
-    for node in reversed(nodes):
-        if any(v in needed for v in node.results):
-            needed.update(node.operands)
-    return needed
-
-
-def _between(nodes: Sequence[Node], outputs: Sequence[Value], ends: dict[Value, Any]) -> list[Node]:
-    """The nodes that lead from `ends` to `outputs`."""
-    needed = {v for v in outputs if v not in ends}
-    found: list[Node] = []
-    for node in reversed(nodes):
-        if any(v in needed for v in node.results):
-            found.append(node)
-            needed.update(v for v in node.operands if v not in ends)
-    return found[::-1]
 
 
 # --- Values of a segment, later ---------------------------------------------------------------------------------------
@@ -180,17 +158,14 @@ def recall(segment: Any, numbers: tuple[int, ...], create: bool) -> list[int]:
     known = memo.get(("recall", numbers))
     if known is None:
         building = segment.building()
-        b, outputs = building.b, tuple(building.values(numbers))
-        graph, used, places = normal_form(b.inputs, b.nodes, outputs, "recall")
-        passed = tuple(dict.fromkeys(i for computed, i in places if not computed and i not in used))
-        whole = Graph("recall", (*graph.inputs, *(b.inputs[i] for i in passed)), graph.nodes, outputs)
-        known = memo["recall", numbers] = Call(whole, "recall"), (*used, *passed)
+        b, outputs = building.b, building.values(numbers)
+        known = memo["recall", numbers] = call_of(b.inputs, b.nodes, outputs, "recall")
     call, used = known
     found = now.record_key(call, (call, create, *[again(now, segment, i) for i in used]))
     return [x._number for x in found]
 
 
-def saved_places(segment: Any, place: Spot, flow: Flow) -> tuple[int, ...]:
+def saved_places(place: Spot, flow: Flow) -> tuple[int, ...]:
     """The numbers of what an operation saves."""
     operands = place.operation.operands(place.key)
     return tuple(operands[i] if what == "operand" else place.first + i for what, i in flow.saved)
@@ -220,18 +195,18 @@ def flow_through(
         return list(zip(place.key[2], packed.pull(outputs, create), strict=True))
     known = kinds(segment)
     operands = place.operation.operands(place.key)
-    targets = [None if i is None else operands[i] for i in slots(place, known)]
+    targets = [(None, None) if i is None else (i, operands[i]) for i in slots(place, known)]
     given = tuple(ct is not None for ct in outputs)
     if not any(given):
-        return [(n, None) for n in targets]
+        return [(n, None) for _, n in targets]
     flow = flow_of(place.operation, place.key, [known[n] for n in operands], given)
     if packed is not None:
         values = packed.unpacked(flow, segment, place, create)
     else:
-        values = recall(segment, saved_places(segment, place, flow), create)
+        values = recall(segment, saved_places(place, flow), create)
     now = local.segment
     key = (flow.call, create, *values, *[now.number_of(outputs[i]) for i in flow.given])
     found = now.record_key(flow.call, key) if flow.gives else []
     flows = dict(zip(flow.gives, found, strict=True))
-    return [(None, None) if i is None else (operands[i], flows.get(i)) for i in slots(place, known)]
+    return [(n, None if i is None else flows.get(i)) for i, n in targets]
 

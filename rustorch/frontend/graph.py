@@ -224,7 +224,7 @@ def saved_names(segment: Any, spot: Spot) -> dict[str, int]:
     given = tuple(known[spot.first + i].is_float for i in range(spot.count))
     flow = flow_of(spot.operation, spot.key, [known[n] for n in operands], given)
     names: dict[str, int] = {}
-    for (what, place), number in zip(flow.saved, saved_places(segment, spot, flow), strict=True):
+    for (what, place), number in zip(flow.saved, saved_places(spot, flow), strict=True):
         name = _operand_name(spot, place) if what == "operand" else "result" if spot.count == 1 else f"result{place}"
         names.setdefault(name, number)
     return names

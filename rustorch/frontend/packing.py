@@ -15,7 +15,7 @@ import numpy as np
 from rustorch.errors import ArgumentError, GradError, ShapeError, compose
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.course import Spot
-from rustorch.frontend.flow import Flow, Kind, flow_of, recall
+from rustorch.frontend.flow import Flow, Kind, flow_of, recall, saved_places
 from rustorch.frontend.hooks import Called
 from rustorch.frontend.operation import Operation
 from rustorch.frontend.pull import refuse_freed
@@ -47,9 +47,8 @@ class Packed:
                 if place in self.entries:
                     tensors[place] = self._unpack(place, self.entries[place])
         found = []
-        for what, i in flow.saved:
-            number = spot.operation.operands(spot.key)[i] if what == "operand" else spot.first + i
-            x = tensors.get((what, i))
+        for place, number in zip(flow.saved, saved_places(spot, flow), strict=True):
+            x = tensors.get(place)
             if x is None or create:
                 (number,) = recall(segment, (number,), create)
             if x is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -137,7 +137,7 @@ def pull_segment(
         pairs = tuple((n, None if ct is None else now.number_of(ct)) for n, ct in replaced.items())
         key = (PULL, roots, given, places, pairs, create)
         results = now.record_key(PULL, (*key, "checked") if checks() else key)
-        found, bits = now.remark() if results else (now.remark() or ((), 0))
+        found, bits = now.remark()
     elif is_around(segment):
         results, found, bits = _pull_around(segment, seeds, places, replaced, create)
     else:
@@ -242,13 +242,18 @@ def _closed_backward(
     nodes = [node for node in b.nodes if not any(v in residuals for v in node.results)]
     if not create:
         segment.at.keep(read_residuals(b.nodes, forward, outputs))
-    graph, used, places = normal_form(every, nodes, outputs, "backward")
-    passed = tuple(dict.fromkeys(i for computed, i in places if not computed and i not in used))
-    whole = Graph("backward", (*graph.inputs, *(every[i] for i in passed)), graph.nodes, tuple(outputs))
-    used = (*used, *passed)
+    call, used = call_of(every, nodes, outputs, "backward")
     read = tuple(i for i in used if len(inputs) <= i < len(inputs) + len(residuals))
     some = tuple(i for i, ct in enumerate(found) if ct is not None)
-    return Closed(Call(whole, "backward"), used, some, bits, read, tuple(tensor_type(every[i]) for i in read))
+    return Closed(call, used, some, bits, read, tuple(tensor_type(every[i]) for i in read))
+
+
+def call_of(inputs: Sequence[Value], nodes: Sequence[Node], outputs: Sequence[Value], name: str) -> tuple[Call, tuple[int, ...]]:
+    """What leads to `outputs` as one operation, and the places of those inputs that it takes: what it reads or passes on."""
+    graph, read, places = normal_form(inputs, nodes, outputs, name)
+    passed = tuple(dict.fromkeys(i for computed, i in places if not computed and i not in read))
+    whole = Graph(name, (*graph.inputs, *(inputs[i] for i in passed)), graph.nodes, tuple(outputs))
+    return Call(whole, name), (*read, *passed)
 
 
 def read_residuals(nodes: Sequence[Node], forward: int, outputs: Sequence[Value]) -> tuple[Place, ...]:
@@ -257,10 +262,7 @@ def read_residuals(nodes: Sequence[Node], forward: int, outputs: Sequence[Value]
     Of a value that costs nothing (a view, a constant) what it is made from is taken: it is made again.
     """
     place = {v: (n, i) for n, node in enumerate(nodes[:forward]) for i, v in enumerate(node.results)}
-    needed = set(outputs)
-    for node in reversed(nodes[forward:]):
-        if any(v in needed for v in node.results):
-            needed.update(node.operands)
+    needed = read_by(nodes[forward:], outputs)
     found: set[Place] = set()
     for n in range(forward - 1, -1, -1):
         read = [place[v] for v in nodes[n].results if v in needed]
@@ -269,6 +271,15 @@ def read_residuals(nodes: Sequence[Node], forward: int, outputs: Sequence[Value]
         else:
             found.update(read)
     return tuple(sorted(found))
+
+
+def read_by(nodes: Sequence[Node], outputs: Sequence[Value]) -> set[Value]:
+    """The outputs, and what those of the nodes read that lead to them."""
+    needed = set(outputs)
+    for node in reversed(nodes):
+        if any(v in needed for v in node.results):
+            needed.update(node.operands)
+    return needed
 
 
 def again(now: Segment, segment: Recorder, index: int) -> int:
@@ -315,7 +326,7 @@ def _pull_around(
     found = pullback(b, forward, roots, ones, building.values(wanted), lambda value, ct: ends.get(value, ct), ends)
     outputs = [ct for ct in found if ct is not None]
     numbers = {value_of(v): n for n, v in enumerate(building.ir)}
-    nodes, read = _down_to((*forward, *b.nodes), outputs, {*numbers, *given})
+    nodes, read = down_to((*forward, *b.nodes), outputs, {*numbers, *given})
     before = [v for v in read if v in numbers]
     call = Call(Graph("backward", (*before, *given), tuple(nodes), tuple(outputs)), "backward")
     now: Segment = local.segment
@@ -326,7 +337,7 @@ def _pull_around(
     return results, some, used_history(building, tuple(seeds), wanted)
 
 
-def _down_to(nodes: Sequence[Node], outputs: Sequence[Value], ends: set[Value]) -> tuple[list[Node], list[Value]]:
+def down_to(nodes: Sequence[Node], outputs: Sequence[Value], ends: Container[Value]) -> tuple[list[Node], list[Value]]:
     """The nodes that lead from `ends` to the outputs, and those of `ends` that they read."""
     needed = set(outputs)
     read = dict.fromkeys(v for v in outputs if v in ends)
