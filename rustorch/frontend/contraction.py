@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from rustorch.errors import ArgumentError, DTypeError, ShapeError, compose
-from rustorch.frontend.arrangement import diagonal_op, roll_op
+from rustorch.frontend.arrangement import roll_op
 from rustorch.frontend.base import TensorBase
+from rustorch.frontend.diagonals import diagonal_op
 from rustorch.frontend.emission import (
     Builder,
     Operand,

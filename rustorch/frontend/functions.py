@@ -14,6 +14,7 @@ from rustorch.frontend import (
     arrangement,
     compositions,
     contraction,
+    diagonals,
     elementwise,
     indexing,
     linalg,
@@ -34,11 +35,6 @@ from rustorch.frontend.arrangement import (
     cartesian_prod,
     column_stack,
     combinations,
-    diag,
-    diag_embed,
-    diagflat,
-    diagonal,
-    diagonal_scatter,
     dsplit,
     dstack,
     fliplr,
@@ -57,11 +53,7 @@ from rustorch.frontend.arrangement import (
     swapdims,
     tensor_split,
     tile,
-    trace,
-    tril,
-    triu,
     unravel_index,
-    vander,
     vsplit,
     vstack,
 )
@@ -125,6 +117,7 @@ from rustorch.frontend.contraction import (
     vdot,
 )
 from rustorch.frontend.contraction import matmul_op as matmul
+from rustorch.frontend.diagonals import diag, diag_embed, diagflat, diagonal, diagonal_scatter, trace, tril, triu, vander
 from rustorch.frontend.indexing import masked_select, nonzero
 from rustorch.frontend.linalg import (
     cholesky_inverse,
@@ -361,6 +354,7 @@ METHODS: dict[str, Any] = {
     f.__name__: f
     for f in (
         *movement.FUNCTIONS, *reduction.FUNCTIONS, *statistics.FUNCTIONS, *ordering.FUNCTIONS, *compositions.FUNCTIONS, *places.FUNCTIONS,
+        *diagonals.FUNCTIONS,
         add, sub, div, allclose, equal, is_complex, is_signed, is_nonzero, is_same_size, masked_select, nonzero,
     )
 }  # fmt: skip

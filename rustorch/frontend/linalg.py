@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rustorch.errors import ArgumentError, DTypeError, ShapeError, Unsupported, compose
-from rustorch.frontend.arrangement import diagonal as _diagonal
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.contraction import cross as _cross
+from rustorch.frontend.diagonals import diagonal as _diagonal
 from rustorch.frontend.emission import (
     Builder,
     Shape,
