@@ -18,6 +18,7 @@ from rustorch.frontend import (
     elementwise,
     indexing,
     linalg,
+    linalg_compositions,
     movement,
     ordering,
     places,
@@ -127,15 +128,13 @@ from rustorch.frontend.linalg import (
     logdet,
     lu_solve,
     lu_unpack,
-    matrix_exp,
-    matrix_power,
     pinverse,
     slogdet,
-    vecdot,
 )
 from rustorch.frontend.linalg import old_cholesky as cholesky
 from rustorch.frontend.linalg import old_qr as qr
 from rustorch.frontend.linalg import old_svd as svd
+from rustorch.frontend.linalg_compositions import matrix_exp, matrix_power, vecdot
 from rustorch.frontend.movement import (
     broadcast_tensors,
     broadcast_to,
@@ -358,7 +357,7 @@ METHODS: dict[str, Any] = {
         add, sub, div, allclose, equal, is_complex, is_signed, is_nonzero, is_same_size, masked_select, nonzero,
     )
 }  # fmt: skip
-METHODS |= arrangement.METHODS | contraction.METHODS | linalg.METHODS
+METHODS |= arrangement.METHODS | contraction.METHODS | linalg.METHODS | linalg_compositions.METHODS
 METHODS |= {
     "polygamma": compositions.polygamma_op,
     "narrow_copy": lambda self, dim, start, length: same(narrow(self, dim, start, length)),
