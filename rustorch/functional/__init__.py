@@ -48,6 +48,7 @@ from rustorch.functional.bags import embedding_bag
 from rustorch.functional.convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from rustorch.functional.dropout import (
     alpha_dropout,
+    dropout,
     dropout1d,
     dropout2d,
     dropout3d,
@@ -56,7 +57,6 @@ from rustorch.functional.dropout import (
 from rustorch.functional.layer import (
     batch_norm,
     cosine_similarity,
-    dropout,
     embedding,
     layer_norm,
     linear,

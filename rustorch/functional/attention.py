@@ -12,7 +12,6 @@ from rustorch.frontend.emit import (
     Builder,
     TensorType,
     Value,
-    bernoulli_mask,
     broadcast_to,
     convert,
     dtype_of,
@@ -23,18 +22,10 @@ from rustorch.frontend.emit import (
     shape_of,
 )
 from rustorch.functional.activation import softmax_op
+from rustorch.functional.dropout import check_probability, dropped
 from rustorch.functional.layer import linear
 from rustorch.functional.words import known
 from rustorch.ir.dtypes import bool_, i64
-
-
-def _dropped(b: Builder, x: Value, key: Value | None, p: float) -> Value:
-    """x / (1 - p) with probability 1 - p, else 0."""
-    if key is None:
-        return x
-    kept = bernoulli_mask(b, key, shape_of(x), 1 - p)
-    found: Value = b.select(kept, b.mul(x, 1 / (1 - p)), b.const(0.0, x))
-    return found
 
 
 @operation(name="scaled_dot_product_attention")
@@ -72,7 +63,8 @@ def attention_op(
     if allowed is not None:  # a row of nothing but -inf: 0 / 0
         some = broadcast_to(b, b.reshape(b.reduce_or(allowed, axes=(len(shape) - 1,)), shape=(*shape[:-1], 1)), shape)
         weights = b.select(some, weights, b.const(0.0, weights))
-    weights = _dropped(b, weights, drawn, dropout_p)
+    if drawn is not None:
+        weights = dropped(b, weights, drawn, dropout_p)
     return matmul(b, weights, value), weights
 
 
@@ -98,6 +90,7 @@ def scaled_dot_product_attention(
         if heads % fewer:
             raise ShapeError(compose("enable_gqa: the query's heads must be a multiple of the key's", f"found {heads} and {fewer}"))
         key, value = (_interleaved(x, heads // x.shape[-3]) for x in (key, value))
+    check_probability(dropout_p)
     drawn = random_key(_count(query, key)) if dropout_p > 0 else None
     return attention_op(query, key, value, attn_mask, drawn, float(dropout_p), is_causal, scale)[0]
 
@@ -226,6 +219,7 @@ def multi_head_attention_forward(
     if attn_mask is not None or key_padding_mask is not None:
         shape = (int(batch), num_heads, int(length), int(k.shape[2]))
         mask = _merged_mask(attn_mask, key_padding_mask, shape, more, q)
+    check_probability(dropout_p)
     drawn = random_key(q.shape[:3].numel() * int(k.shape[2])) if training and dropout_p > 0 else None
     found, scores = attention_op(q, k, v, mask, drawn, float(dropout_p), False, None)
     out = linear(_joined(found), out_proj_weight, out_proj_bias)

@@ -1,4 +1,4 @@
-"""What layers compute: linear maps, normalisation, dropout, embeddings, distances."""
+"""What layers compute: linear maps, normalisation, embeddings, distances."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from rustorch.frontend.emit import (
     Value,
     average,
     axis_of,
-    bernoulli_mask,
     broadcast_to,
     convert,
     dtype_of,
     operation,
-    random_key,
     rebind,
     reduce,
     shape_of,
@@ -27,7 +25,7 @@ from rustorch.frontend.emit import (
 )
 from rustorch.functional.words import known, title
 from rustorch.ir.dims import product
-from rustorch.ir.dtypes import bool_, i32, i64
+from rustorch.ir.dtypes import i32, i64
 
 
 @operation
@@ -266,34 +264,6 @@ def pairwise_distance(b: Builder, x1: Value, x2: Value, p: float = 2.0, eps: flo
     """The p-norm of x1 - x2 + eps over the last dimension."""
     x, y = together(b, x1, x2)
     return length(b, b.add(b.sub(x, y), eps), p, -1, keepdim)
-
-
-# --- Dropout ----------------------------------------------------------------------------------------------------------
-
-
-@operation(name="dropout")
-def _dropout(b: Builder, input: Value, key: Value, p: float) -> Value:
-    """x / (1 - p) with probability 1 - p, else 0."""
-    kept = bernoulli_mask(b, key, shape_of(input), 1 - p)
-    found: Value = b.select(kept, b.mul(input, 1 / (1 - p)), b.const(0.0, input))
-    return found
-
-
-@operation(name="dropout")
-def _nothing(b: Builder, input: Value) -> Value:
-    """Zeros, as the derivative is."""
-    found: Value = b.select(b.const(False, TensorType(bool_, shape_of(input))), input, b.const(0.0, input))
-    return found
-
-
-def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """While training, 0 with probability `p`, else x / (1 - p); x itself otherwise."""
-    if not 0 <= p <= 1:
-        raise ArgumentError(f"dropout probability has to be between 0 and 1, but got {p}")
-    if not training or p == 0:
-        return input
-    found = _nothing(input) if p == 1 else _dropout(input, random_key(input.numel()), float(p))
-    return rebind(input, found) if inplace else found
 
 
 # --- Classes and rows of tables ---------------------------------------------------------------------------------------

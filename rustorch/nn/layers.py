@@ -9,6 +9,7 @@ from typing import Any
 import rustorch
 from rustorch import functional
 from rustorch.errors import ArgumentError, ShapeError
+from rustorch.functional.dropout import check_probability
 from rustorch.nn import init
 from rustorch.nn.module import Module
 from rustorch.nn.parameter import Parameter
@@ -99,8 +100,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
-        if not 0 <= p <= 1:
-            raise ArgumentError(f"dropout probability has to be between 0 and 1, but got {p}")
+        check_probability(p)
         self.p, self.inplace = p, inplace
 
     def forward(self, input: Any) -> Any:

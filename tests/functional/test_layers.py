@@ -103,6 +103,13 @@ def test_dropout() -> None:
     assert F.dropout(x, 1.0).sum().item() == 0.0
 
 
+def test_dropout_of_attention() -> None:
+    x = rustorch.ones(1, 2, 3, 4)
+    assert F.scaled_dot_product_attention(x, x, x, dropout_p=1.0).abs().sum().item() == 0.0
+    with pytest.raises(ValueError, match=r"dropout probability has to be between 0 and 1, but got 1\.5"):
+        F.scaled_dot_product_attention(x, x, x, dropout_p=1.5)
+
+
 def test_one_hot() -> None:
     classes = rustorch.tensor([[2, 0], [1, 1]])
     expected = np.eye(3, dtype=np.int64)[classes.numpy()]
