@@ -30,7 +30,7 @@ from rustorch.codegen.products import gemm_symbol, scratch_bytes
 from rustorch.codegen.schedule import TASK_CYCLES
 from rustorch.codegen.target import Target
 from rustorch.codegen.views import tensor
-from rustorch.ir.dims import Size
+from rustorch.ir.dims import Size, product
 from rustorch.ir.graph import Node
 
 _TABLE = 512
@@ -83,11 +83,9 @@ def _lines(size: Size) -> Size:
     return (size + 127) // 64 * 64
 
 
-def _volume(sizes: Sequence[Size]) -> Size:
-    total: Size = 1
-    for size in sizes:
-        total = total * size
-    return total
+def _along(fields: dict[str, Size], name: str) -> tuple[Size, ...]:
+    """A field of each axis."""
+    return tuple(fields[f"{name}{axis}"] for axis in range(AXES))
 
 
 def block_channels(batch: Size, taps: Size, places: Size, dtype: str, target: Target) -> int:
@@ -104,7 +102,7 @@ def joint_images(fields: dict[str, Size], dtype: str, target: Target) -> int:
     larger than the cache and so better read once, and no more than `_JOINT` bytes of the workspace; 1 otherwise."""
     shape = tiling(dtype, target)
     batch, channels, features = fields["batch"], fields["channels"], fields["features"]
-    places, taps, size = (_volume([fields[f"{name}{axis}"] for axis in range(AXES)]) for name in ("places", "taps", "size"))
+    places, taps, size = (product(_along(fields, name)) for name in ("places", "taps", "size"))
     if not all(isinstance(n, int) for n in (batch, channels, features, places, taps, size)):
         return 1
     assert isinstance(batch, int) and isinstance(channels, int) and isinstance(features, int)
@@ -133,7 +131,7 @@ def conv_fields(node: Node, image: Sequence[Size], kernel: Sequence[Size], targe
 
     block: Size = 1
     if attrs["features_first"]:
-        block = block_channels(batch, _volume(places), _volume(taps), tensor(node.result).dtype.short, target)
+        block = block_channels(batch, product(places), product(tuple(taps)), tensor(node.result).dtype.short, target)
     space = (filled(size, 1), filled(taps, 1), filled(places, 1), filled(attrs["stride"], 1), filled(attrs["dilation"], 1),
              filled(attrs["low"], 0), filled(attrs["spread"], 1))  # fmt: skip
     steps = (*image[:3], *filled(image[3:], 0), *kernel)
@@ -147,17 +145,16 @@ def conv_fields(node: Node, image: Sequence[Size], kernel: Sequence[Size], targe
 def conv_work(fields: dict[str, Size], features_first: bool, dtype: str, target: Target) -> Work:
     """The workspace of a convolution with these fields."""
     shape = tiling(dtype, target)
-    taps, places = ([fields[f"{name}{axis}"] for axis in range(AXES)] for name in ("taps", "places"))
-    tap_steps, steps = ([fields[f"{name}{axis}"] for axis in range(AXES)] for name in ("dilation", "stride"))
+    taps, places, tap_steps, steps = (_along(fields, name) for name in ("taps", "places", "dilation", "stride"))
     if features_first:
         taps, places, tap_steps, steps = places, taps, steps, tap_steps
     staged: Size = shape.size
     for count, tap_step, many, step in zip(taps, tap_steps, places, steps, strict=True):
         staged = staged * (((many - 1) * step + (count - 1) * tap_step) // step + 1) * step
-    number = _volume(taps)
+    number = product(taps)
     if not features_first:
         channels, panel, joint = fields["channels"], shape.block_k * shape.columns * shape.size, fields["joint"]
-        sums = _lines(fields["features"] * _volume(places) * joint * shape.size) if joint != 1 else 0
+        sums = _lines(fields["features"] * product(places) * joint * shape.size) if joint != 1 else 0
         images = _lines(staged * channels * joint)
         return Work(_lines(number * 8), _lines(number * channels * 8), images, panel, 0, sums, scratch_bytes(shape))
     block, features = fields["block"], fields["features"]
@@ -181,13 +178,12 @@ SHARED_KINDS = ("ptr", "ptr", "ptr", "ptr", "ptr")
 
 def share_convolution(fields: dict[str, Size], target: Target, dtype: str) -> Share | None:
     """How calls share a convolution: a unit is an element of the batch. Not where it is little work, or where sizes are unknown."""
-    factors = [fields[name] for name in ("batch", "groups", "channels", "features")]
-    factors += [fields[f"{name}{axis}"] for name in ("taps", "places") for axis in range(AXES)]
-    total = _volume(factors)
+    factors = tuple(fields[name] for name in ("batch", "groups", "channels", "features"))
+    total = product((*factors, *_along(fields, "taps"), *_along(fields, "places")))
     if not isinstance(total, int):
         return None
     cycles = total // (2 * target.lanes(int(dtype[1:])))
-    return Share(fields["batch"], cycles, CONVOLUTION_CALLS) if cycles >= 2 * TASK_CYCLES and fields["batch"] != 1 else None
+    return Share(fields["batch"], cycles, CONVOLUTION_CALLS).bounded() if cycles >= 2 * TASK_CYCLES and fields["batch"] != 1 else None
 
 
 def shared_convolution_text(symbol: str, dtype: str, features_first: bool, target: Target) -> str:
@@ -203,7 +199,7 @@ def shared_convolution_text(symbol: str, dtype: str, features_first: bool, targe
         w.do(f"store i64 {value}, ptr {w.at(own, at)}")
 
     x_batch, features, groups = w.read("x_batch", "features", "groups")
-    places = w.product(w.read(*(f"places{axis}" for axis in range(AXES))))
+    places = w.product(w.along("places"))
     w.loop(0, count, 1, copy)
     w.do(f"store i64 {w.sub('%limit', '%first')}, ptr {w.at(own, 8 * FIELDS.index('batch'))}")
     x = w.at("%x", w.mul(w.mul("%first", x_batch), size))
@@ -239,12 +235,10 @@ def _images_text(shape: Tiling, symbol: str, gemm: str) -> str:
     w = ConvolutionWriter(shape)
     size, panel_row = shape.size, shape.columns * shape.size
     batch, groups, channels, features = w.read("batch", "groups", "channels", "features")
-    x_batch, x_group, x_channel, w_group, w_feature, w_tap = (
-        w.mul(w[name], size) for name in ("x_batch", "x_group", "x_channel", "w_group", "w_feature", "w_tap")
-    )
-    places = w.product(w.read(*(f"places{axis}" for axis in range(AXES))))
-    rows, channel, direct = w.planned("rows"), w.planned("step_channel"), w.planned("direct")
-    is_direct = w.compare("ne", direct, 0)
+    x_batch, x_group, x_channel, w_group, w_feature, w_tap = w.strides("x_batch", "x_group", "x_channel", "w_group", "w_feature", "w_tap")
+    places = w.product(w.along("places"))
+    rows, channel = w.planned("rows"), w.planned("step_channel")
+    is_staged = w.compare("eq", w.planned("direct"), 0)
     offsets, staged, panel, scratch = (w.part(number) for number in (1, 2, 3, 6))
     total = w.mul(channels, rows)
     depth = block_depth(w, shape, w.most(total, 1))
@@ -256,7 +250,7 @@ def _images_text(shape: Tiling, symbol: str, gemm: str) -> str:
     y_image = w.mul(y_row, features)
     w.do(f"call void @{symbol}.offsets(ptr %table, ptr %work, i64 {channels})")
     w.do(f"call void @{symbol}.clear(ptr {panel}, i64 {shape.block_k * panel_row})")
-    w.when(is_direct, lambda: None, lambda: w.do(f"call void @{symbol}.clear(ptr {staged}, i64 {w.mul(channel, channels)})"))
+    w.when(is_staged, lambda: w.do(f"call void @{symbol}.clear(ptr {staged}, i64 {w.mul(channel, channels)})"))
     w.when(w.compare("eq", total, 0), lambda: w.do(
         f"call void @{symbol}.clear_all(ptr %y, i64 {w.mul(w.mul(y_image, groups), batch)})"))
 
@@ -273,10 +267,10 @@ def _images_text(shape: Tiling, symbol: str, gemm: str) -> str:
 
             def image(n: str, _: Values) -> None:
                 here = w.at("%x", w.mul(n, x_batch), w.mul(g, x_group))
-                w.when(is_direct, lambda: None, lambda: w.do(
+                w.when(is_staged, lambda: w.do(
                     f"call void @{symbol}.stage(ptr %table, ptr %work, ptr {w.at(staged, w.mul(low, channel))}, "
                     f"ptr {w.at(here, w.mul(low, x_channel))}, i64 {x_channel}, i64 {w.sub(high, low)})"))
-                source = w.pick(is_direct, here, staged, "ptr")
+                source = w.pick(is_staged, staged, here, "ptr")
                 result = w.at("%y", w.mul(w.add(w.mul(n, groups), g), y_image))
 
                 def places_of(j: str, _: Values) -> None:
@@ -301,12 +295,10 @@ def _joint_text(shape: Tiling, symbol: str, gemm: str) -> str:
     w = ConvolutionWriter(shape)
     size, panel_row = shape.size, shape.columns * shape.size
     batch, groups, channels, features, joint = w.read("batch", "groups", "channels", "features", "joint")
-    x_batch, x_group, x_channel, w_group, w_feature, w_tap = (
-        w.mul(w[name], size) for name in ("x_batch", "x_group", "x_channel", "w_group", "w_feature", "w_tap")
-    )
-    places = w.product(w.read(*(f"places{axis}" for axis in range(AXES))))
-    rows, channel, direct = w.planned("rows"), w.planned("step_channel"), w.planned("direct")
-    is_direct = w.compare("ne", direct, 0)
+    x_batch, x_group, x_channel, w_group, w_feature, w_tap = w.strides("x_batch", "x_group", "x_channel", "w_group", "w_feature", "w_tap")
+    places = w.product(w.along("places"))
+    rows, channel = w.planned("rows"), w.planned("step_channel")
+    is_staged = w.compare("eq", w.planned("direct"), 0)
     offsets, staged, panel, sums, scratch = (w.part(number) for number in (1, 2, 3, 5, 6))
     total = w.mul(channels, rows)
     depth = block_depth(w, shape, w.most(total, 1))
@@ -315,7 +307,7 @@ def _joint_text(shape: Tiling, symbol: str, gemm: str) -> str:
     y_image = w.mul(y_row, features)
     w.do(f"call void @{symbol}.offsets(ptr %table, ptr %work, i64 {channels})")
     w.do(f"call void @{symbol}.clear(ptr {panel}, i64 {shape.block_k * panel_row})")
-    w.when(is_direct, lambda: None, lambda: w.do(f"call void @{symbol}.clear(ptr {staged}, i64 {w.mul(image_bytes, joint)})"))
+    w.when(is_staged, lambda: w.do(f"call void @{symbol}.clear(ptr {staged}, i64 {w.mul(image_bytes, joint)})"))
     w.when(w.compare("eq", total, 0), lambda: w.do(
         f"call void @{symbol}.clear_all(ptr %y, i64 {w.mul(w.mul(y_image, groups), batch)})"))
 
@@ -336,7 +328,7 @@ def _joint_text(shape: Tiling, symbol: str, gemm: str) -> str:
                 target, many = w.at(staged, w.mul(n, image_bytes), w.mul(low, channel)), w.sub(high, low)
                 w.do(f"call void @{symbol}.stage(ptr %table, ptr %work, ptr {target}, ptr {source}, i64 {x_channel}, i64 {many})")
 
-            w.when(is_direct, lambda: None, lambda: w.loop(0, count, 1, stage) and None)
+            w.when(is_staged, lambda: w.loop(0, count, 1, stage) and None)
 
             def panel_of(j: str, _: Values) -> None:
                 wide = w.least(w.sub(columns, j), shape.columns)
@@ -345,7 +337,7 @@ def _joint_text(shape: Tiling, symbol: str, gemm: str) -> str:
                     at = w.add(j, c)
                     n, start = w.div(at, places), w.rem(at, places)
                     length = w.least(w.sub(places, start), w.sub(wide, c))
-                    source = w.pick(is_direct, w.at(here, w.mul(n, x_batch)), w.at(staged, w.mul(n, image_bytes)), "ptr")
+                    source = w.pick(is_staged, w.at(staged, w.mul(n, image_bytes)), w.at(here, w.mul(n, x_batch)), "ptr")
                     w.do(f"call void @{symbol}.gather(ptr %work, ptr {w.at(offsets, w.mul(k, 8))}, i64 {kc}, ptr {source}, i64 {start}, "
                          f"i64 {length}, ptr {w.at(panel, w.mul(c, size))}, i64 {panel_row})")
                     return w.add(c, length)
@@ -378,12 +370,11 @@ def _kernels_text(shape: Tiling, symbol: str, gemm: str) -> str:
     w = ConvolutionWriter(shape)
     size = shape.size
     batch, groups, channels, features, most, whole_batch = w.read("batch", "groups", "channels", "features", "block", "whole_batch")
-    x_batch, x_group, x_channel, w_group, w_feature, w_channel, w_tap = (
-        w.mul(w[name], size) for name in ("x_batch", "x_group", "x_channel", "w_group", "w_feature", "w_channel", "w_tap")
-    )
-    length = w.product(w.read(*(f"taps{axis}" for axis in range(AXES))))
-    rows, channel, direct = w.planned("rows"), w.planned("step_channel"), w.planned("direct")
-    is_direct = w.compare("ne", direct, 0)
+    x_batch, x_group, x_channel = w.strides("x_batch", "x_group", "x_channel")
+    w_group, w_feature, w_channel, w_tap = w.strides("w_group", "w_feature", "w_channel", "w_tap")
+    length = w.product(w.along("taps"))
+    rows, channel = w.planned("rows"), w.planned("step_channel")
+    is_staged = w.compare("eq", w.planned("direct"), 0)
     offsets, staged, patches, panels, sums, scratch = (w.part(number) for number in (1, 2, 3, 4, 5, 6))
     depth = block_depth(w, shape, w.most(length, 1))
     row = w.add(w.down(w.add(w.mul(depth, size), 63), 64), _PAD)
@@ -391,7 +382,7 @@ def _kernels_text(shape: Tiling, symbol: str, gemm: str) -> str:
     y_row = w.mul(w.mul(whole_batch, rows), size)
     y_group = w.mul(y_row, features)
     w.do(f"call void @{symbol}.offsets(ptr %table, ptr %work, i64 {w.least(most, batch)})")
-    w.when(is_direct, lambda: None, lambda: w.do(
+    w.when(is_staged, lambda: w.do(
         f"call void @{symbol}.clear(ptr {staged}, i64 {w.mul(channel, w.least(most, batch))})"))
 
     def block(g: str, c: str) -> None:
@@ -401,9 +392,9 @@ def _kernels_text(shape: Tiling, symbol: str, gemm: str) -> str:
         def image(n: str, _: Values) -> None:
             here = w.at("%x", w.mul(c, x_batch), w.mul(g, x_group), w.mul(n, x_channel))
             kernel = w.at("%w", w.mul(g, w_group), w.mul(n, w_channel))
-            w.when(is_direct, lambda: None, lambda: w.do(
+            w.when(is_staged, lambda: w.do(
                 f"call void @{symbol}.stage(ptr %table, ptr %work, ptr {staged}, ptr {here}, i64 {x_batch}, i64 {count})"))
-            source = w.pick(is_direct, here, staged, "ptr")
+            source = w.pick(is_staged, staged, here, "ptr")
 
             def part(k: str, _: Values) -> None:
                 kc = w.least(w.sub(length, k), depth)

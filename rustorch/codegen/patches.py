@@ -33,6 +33,7 @@ _PLAN = (
 )  # fmt: skip
 """What both orders derive from the table before they start."""
 
+
 class ConvolutionWriter(TileWriter):
     """A writer that reads the table and the plan by name."""
 
@@ -50,6 +51,14 @@ class ConvolutionWriter(TileWriter):
     def read(self, *names: str) -> Values:
         """Several fields."""
         return [self[name] for name in names]
+
+    def along(self, name: str) -> Values:
+        """A field of each axis."""
+        return self.read(*(f"{name}{axis}" for axis in range(AXES)))
+
+    def strides(self, *names: str) -> Values:
+        """Strides in bytes."""
+        return [self.mul(self[name], self.shape.size) for name in names]
 
     def part(self, number: int) -> str:
         """A part of the workspace."""
@@ -107,7 +116,7 @@ def plan_text(shape: Tiling, symbol: str) -> str:
 
     taps, places = chosen("taps", "places"), chosen("places", "taps")
     tap_steps, steps = chosen("dilation", "stride"), chosen("stride", "dilation")
-    low, spread, sizes, strides = (w.read(*(f"{name}{axis}" for axis in range(AXES))) for name in ("low", "spread", "size", "x"))
+    low, spread, sizes, strides = (w.along(name) for name in ("low", "spread", "size", "x"))
     extents, widths = [], []
     plain = w.compare("eq", strides[2], 1)
     for axis in range(AXES):
@@ -195,7 +204,7 @@ def stage_text(shape: Tiling, symbol: str) -> str:
     """Copies channels of one image to their places in the staged image, whose other elements are zeros already."""
     w = ConvolutionWriter(shape)
     size = shape.size
-    low, spread, strides = (w.read(*(f"{name}{axis}" for axis in range(AXES))) for name in ("low", "spread", "x"))
+    low, spread, strides = (w.along(name) for name in ("low", "spread", "x"))
     phase, every, step, first, behind = (
         [w.planned(f"{name}{axis}") for axis in range(AXES)] for name in ("phase", "every", "step", "first", "behind")
     )

@@ -137,7 +137,6 @@ class Walk:
         return quotient, self.emitter.sub(b, x, self.emitter.mul(b, quotient, y))
 
 
-
 def _runs(reduced: frozenset[int]) -> tuple[list[int], list[int]]:
     """The reduced axes that count runs, and those along which a run lies."""
     axes = sorted(reduced)
