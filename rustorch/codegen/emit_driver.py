@@ -61,6 +61,11 @@ class ProductCall:
     apart: Size = 0
     """Bytes between the workspace of one task and of the next."""
 
+    @property
+    def memory(self) -> tuple[Value, ...]:
+        """The values whose memory is touched."""
+        return self.left.value, self.right.value, self.result.value
+
 
 @dataclass(frozen=True)
 class ConvolutionCall:
@@ -75,6 +80,11 @@ class ConvolutionCall:
     share: Share | None = None
     apart: Size = 0
     """Bytes between the workspace of one task and of the next."""
+
+    @property
+    def memory(self) -> tuple[Value, ...]:
+        """The values whose memory is touched."""
+        return tuple(value for value, _ in self.operands)
 
 
 @dataclass(frozen=True)
@@ -92,15 +102,6 @@ class SortCall:
 Call = KernelCall | ProductCall | ConvolutionCall | SortCall | CalloutCall
 PART = 256
 """The most calls of one function: LLVM's register allocation takes more than linear time with the length of a function."""
-
-
-def _memory(call: Call) -> tuple[Value, ...]:
-    """The values whose memory a call needs."""
-    if isinstance(call, (KernelCall, SortCall, CalloutCall)):
-        return call.memory
-    if isinstance(call, ConvolutionCall):
-        return tuple(value for value, _ in call.operands)
-    return (call.left.value, call.right.value, call.result.value)
 
 
 def shared_product(symbol: str, product: str) -> str:
@@ -163,7 +164,7 @@ class DriverEmitter:
         if outside:
             self.lines.append(f"  %sizes = alloca [{max(len(call.sizes) for call in outside)} x i64], align 8")
             self.lines.append(f"  %memory = alloca [{max(len(call.memory) for call in outside)} x ptr], align 8")
-        used = {v for call in calls for v in _memory(call)}
+        used = {v for call in calls for v in call.memory}
         for value in sorted(used, key=self._order.__getitem__):  # pointers first: they dominate every block
             self._pointer(value)
         for call in calls:
@@ -234,13 +235,12 @@ class DriverEmitter:
     def _shared(self, symbol: str, share: Share, arguments: Sequence[str], apart: Sequence[Size]) -> None:
         """A call that the executor may cut into tasks."""
         units = self.size(share.units)
-        tasks = str(share.most)
-        for bound in (units, self.size(share.cycles // TASK_CYCLES)):
-            if bound.isdigit() and tasks.isdigit():
-                tasks = str(min(int(bound), int(tasks)))
-            else:
-                less = self._emit(f"icmp slt i64 {bound}, {tasks}")
-                tasks = self._emit(f"select i1 {less}, i64 {bound}, i64 {tasks}")
+        tasks = str(share.most)  # no more than the bounds that are known (`Share.bounded`)
+        for bound in (share.units, share.cycles // TASK_CYCLES):
+            if isinstance(bound, Dim):
+                limit = self.size(bound)
+                less = self._emit(f"icmp slt i64 {limit}, {tasks}")
+                tasks = self._emit(f"select i1 {less}, i64 {limit}, i64 {tasks}")
         every = [f"i64 {tasks}", f"i64 {units}", *arguments, *(f"i64 {self.size(distance)}" for distance in apart)]
         self.lines.append(f"  call void @{symbol}.run(ptr %executor, {', '.join(every)})")
 
