@@ -127,15 +127,15 @@ def rms_norm(input: Any, normalized_shape: Sequence[int], weight: Any = None, ep
     return _rms_norm(input, tuple(normalized_shape), weight, eps)
 
 
-def _channels(x: Value) -> tuple[int, tuple[int, ...]]:
-    """The axis of the channels, and all others."""
+def _other_axes(x: Value) -> tuple[int, ...]:
+    """All axes but that of the channels, which is 1."""
     rank = len(shape_of(x))
     if rank < 2:
         raise ShapeError(f"expected 2D or 3D input (got {rank}D input)")
-    return 1, tuple(a for a in range(rank) if a != 1)
+    return tuple(a for a in range(rank) if a != 1)
 
 
-def by_channel(b: Builder, v: Value, x: Value) -> Value:
+def _by_channel(b: Builder, v: Value, x: Value) -> Value:
     """A vector of the channels, as large as x."""
     if shape_of(v) != (shape_of(x)[1],):
         raise ShapeError(f"running_mean should contain {shape_of(x)[1]} elements not {product(shape_of(v))}")
@@ -143,21 +143,46 @@ def by_channel(b: Builder, v: Value, x: Value) -> Value:
     return spread
 
 
+def scaled_channels(b: Builder, x: Value, weight: Value | None, bias: Value | None) -> Value:
+    """x times a weight plus a bias, one each a channel."""
+    if weight is not None:
+        x = b.mul(x, _by_channel(b, weight, x))
+    if bias is not None:
+        x = b.add(x, _by_channel(b, bias, x))
+    return x
+
+
+def normalized(
+    b: Builder,
+    x: Value,
+    axes: tuple[int, ...],
+    mean: Value | None,
+    variance: Value | None,
+    weight: Value | None,
+    bias: Value | None,
+    eps: float,
+) -> Value:
+    """Mean 0 and variance 1: over axes, or with a mean and a variance of the channels; then an affine map of the channels."""
+    if mean is None or variance is None:
+        y = standardized(b, x, axes, eps)[0]
+    else:
+        y = b.mul(b.sub(x, _by_channel(b, mean, x)), _by_channel(b, b.rsqrt(b.add(variance, eps)), x))
+    return scaled_channels(b, y, weight, bias)
+
+
 @operation(name="batch_norm")
 def _batch_norm(
     b: Builder, input: Value, mean: Value | None, variance: Value | None, weight: Value | None, bias: Value | None, eps: float
 ) -> Value:
     """Mean 0 and variance 1 of each channel: over the batch, or with the mean and variance given; then an affine map."""
-    _, axes = _channels(input)
-    if mean is None or variance is None:
-        x = standardized(b, input, axes, eps)[0]
-    else:
-        x = b.mul(b.sub(input, by_channel(b, mean, input)), by_channel(b, b.rsqrt(b.add(variance, eps)), input))
-    if weight is not None:
-        x = b.mul(x, by_channel(b, weight, input))
-    if bias is not None:
-        x = b.add(x, by_channel(b, bias, input))
-    return x
+    return normalized(b, input, _other_axes(input), mean, variance, weight, bias, eps)
+
+
+def moved_towards(b: Builder, old: Value, new: Value, momentum: Operand) -> Value:
+    """A running statistic, moved towards a new value."""
+    share = broadcast_to(b, convert(b, momentum, dtype_of(old)), shape_of(old))
+    found: Value = b.add(old, b.mul(b.sub(convert(b, new, dtype_of(old)), old), share))
+    return found
 
 
 @operation(name="running_statistics", blocks=True)
@@ -165,17 +190,13 @@ def _running_statistics(
     b: Builder, input: Value, running_mean: Value, running_var: Value, momentum: Operand
 ) -> tuple[Value, Value]:
     """The running mean and variance, moved towards those of a batch; the variance is the unbiased one."""
-    axis, axes = _channels(input)
+    axes = _other_axes(input)
     _, mean, variance = standardized(b, input, axes, 0.0)
     shape = shape_of(input)
     number = known(product(tuple(shape[a] for a in axes)))
     unbiased = b.mul(variance, number / (number - 1))
-    moved = []
-    for old, new in ((running_mean, mean), (running_var, unbiased)):
-        share = broadcast_to(b, convert(b, momentum, dtype_of(old)), shape_of(old))
-        step = b.sub(convert(b, b.reshape(new, shape=(shape[axis],)), dtype_of(old)), old)
-        moved.append(b.add(old, b.mul(step, share)))
-    return moved[0], moved[1]
+    mean, unbiased = (b.reshape(x, shape=(shape[1],)) for x in (mean, unbiased))
+    return moved_towards(b, running_mean, mean, momentum), moved_towards(b, running_var, unbiased, momentum)
 
 
 def batch_norm(

@@ -5,18 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from rustorch.errors import ShapeError
-from rustorch.frontend.emit import Builder, Operand, Value, average, broadcast_to, convert, dtype_of, operation, rebind, shape_of
-from rustorch.functional.layer import by_channel, standardized
+from rustorch.frontend.emit import Builder, Operand, Value, average, operation, rebind, shape_of
+from rustorch.functional.layer import moved_towards, normalized, scaled_channels, standardized
 from rustorch.ir.dims import product
-
-
-def _shifted(b: Builder, x: Value, weight: Value | None, bias: Value | None) -> Value:
-    """x times a weight plus a bias, one each a channel."""
-    if weight is not None:
-        x = b.mul(x, by_channel(b, weight, x))
-    if bias is not None:
-        x = b.add(x, by_channel(b, bias, x))
-    return x
 
 
 @operation(name="group_norm")
@@ -25,7 +16,7 @@ def _group_norm(b: Builder, input: Value, groups: int, weight: Value | None, bia
     batch, channels, *space = shape_of(input)
     apart = b.reshape(input, shape=(batch, groups, product((channels, *space)) // groups))
     normal = standardized(b, apart, (2,), eps)[0]
-    return _shifted(b, b.reshape(normal, shape=shape_of(input)), weight, bias)
+    return scaled_channels(b, b.reshape(normal, shape=shape_of(input)), weight, bias)
 
 
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
@@ -57,11 +48,7 @@ def _instance_norm(
     b: Builder, input: Value, mean: Value | None, variance: Value | None, weight: Value | None, bias: Value | None, eps: float
 ) -> Value:
     """Mean 0 and variance 1 over the space of each channel, or with the mean and variance given; then an affine map."""
-    if mean is None or variance is None:
-        x = standardized(b, input, tuple(range(2, len(shape_of(input)))), eps)[0]
-    else:
-        x = b.mul(b.sub(input, by_channel(b, mean, input)), by_channel(b, b.rsqrt(b.add(variance, eps)), input))
-    return _shifted(b, x, weight, bias)
+    return normalized(b, input, tuple(range(2, len(shape_of(input)))), mean, variance, weight, bias, eps)
 
 
 @operation(name="running_statistics", blocks=True)
@@ -71,12 +58,8 @@ def _running_statistics(b: Builder, input: Value, running_mean: Value, running_v
     _, mean, variance = standardized(b, input, space, 0.0)
     count = product(shape_of(input)[2:])
     unbiased = b.div(b.mul(variance, count), count - 1) if isinstance(count, int) else variance
-    moved = []
-    for old, new in ((running_mean, mean), (running_var, unbiased)):
-        over = convert(b, average(b, b.reshape(new, shape=shape_of(input)[:2]), 0), dtype_of(old))
-        share = broadcast_to(b, convert(b, momentum, dtype_of(old)), shape_of(old))
-        moved.append(b.add(old, b.mul(b.sub(over, old), share)))
-    return moved[0], moved[1]
+    mean, unbiased = (average(b, b.reshape(x, shape=shape_of(input)[:2]), 0) for x in (mean, unbiased))
+    return moved_towards(b, running_mean, mean, momentum), moved_towards(b, running_var, unbiased, momentum)
 
 
 def instance_norm(
