@@ -20,7 +20,6 @@ from rustorch.errors import ArgumentError, GradError, ShapeError, Unsupported, c
 from rustorch.frontend import reduction
 from rustorch.frontend.anomaly import checked, checks
 from rustorch.frontend.applied import APPLIED, Stated
-from rustorch.frontend.backward import grad
 from rustorch.frontend.base import TensorBase, concrete
 from rustorch.frontend.batching import call_vmap_rule
 from rustorch.frontend.context import FunctionCtx, Saved, snapshot
@@ -34,6 +33,7 @@ from rustorch.frontend.segment import Segment
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import VARIABLE, convert_to, is_leaf, take, tracked
 from rustorch.frontend.trace import Trace
+from rustorch.frontend.transforms import filled, pulled
 from rustorch.ir.analysis import dependents
 from rustorch.ir.graph import Graph
 from rustorch.ir.location import user_location
@@ -171,7 +171,6 @@ class Application:
         pairs = [(t, r[1]) for t, r in zip(moved, self.results, strict=True) if r is not None and r[0] is not None]
         return [full_op(0.0, type_) if t is None else t for t, type_ in pairs]
 
-
     def pushed(self, tangents: Sequence[Any], size: int | None) -> list[Any]:
         """As `push`, for a batch of `size` tangents, one after the other: rules are written for one."""
         if size is None:
@@ -185,11 +184,8 @@ class Application:
         with enable_grad():
             cotangents = [tracked(full_op(0.0, type_), VARIABLE) for type_ in types]
             flows = self.pull(cotangents, True)
-            pairs = [(g, t) for g, t in zip(flows, tangents, strict=True) if g is not None and t is not None and g._requires_grad]
-            if not pairs:
-                return [full_op(0.0, type_) for type_ in types]
-            found = grad([g for g, _ in pairs], cotangents, [t for _, t in pairs], create_graph=True, materialize_grads=True)
-        return list(found)
+            moving = [g if t is not None else None for g, t in zip(flows, tangents, strict=True)]
+            return filled(pulled(moving, cotangents, tangents), cotangents)
 
 
 # --- What users write -------------------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rustorch.errors import ArgumentError, GradError, ShapeError, Unsupported, compose
-from rustorch.frontend.backward import grad
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.creation import full_op
 from rustorch.frontend.dtype import Size
@@ -20,7 +19,7 @@ from rustorch.frontend.modes import enable_grad
 from rustorch.frontend.movement import stack
 from rustorch.frontend.segment import LEAF, VARIABLE
 from rustorch.frontend.storage import tracked
-from rustorch.frontend.transforms import unit_directions
+from rustorch.frontend.transforms import blocks_of, filled, pulled, rows_of, tangents_of, unit_directions
 
 Function = Callable[..., Any]
 Tensors = Any
@@ -43,49 +42,16 @@ class _Derivative:
         self.several_outputs = isinstance(found, tuple)
         self.outputs = _tuple(found, "outputs of the user-provided function", what)
         if strict:
-            for i, y in enumerate(self.outputs):
-                if not y._requires_grad:
-                    raise GradError(
-                        compose(
-                            f"Output {i} of the user-provided function does not require gradients. The outputs must be computed in a "
-                            "differentiable manner from the input when running in strict mode."
-                        )
-                    )
+            _check_required(self.outputs)
 
     def scalar(self) -> Any:
         """The only output, a single number."""
-        if self.several_outputs:
-            raise GradError(f"The function given to {self.what} should return a single Tensor")
-        (y,) = self.outputs
-        if y.numel() != 1:
-            raise GradError(
-                compose(
-                    f"The Tensor returned by the function given to {self.what} should contain a single element",
-                    f"it has shape {list(y._type.shape)}",
-                )
-            )
-        return y if y._type.shape == () else y.reshape(())
+        return _scalar(self.outputs, self.several_outputs, self.what)
 
     def shown(self, tensors: Sequence[Any], several: bool) -> Tensors:
         """Results as the caller gets them."""
         found = tuple(tensors) if self.create else tuple(map(detached, tensors))
         return found if several else found[0]
-
-    def vector(self, v: Tensors, of: Sequence[Any], message: str) -> tuple[Any, ...]:
-        """The vector that is multiplied with, checked: one, where there is a single number."""
-        if v is None:
-            if len(of) != 1 or of[0].numel() != 1:
-                raise GradError(compose(message))
-            return (full_op(1.0, of[0]._type),)
-        vectors = _tuple(v, "v", self.what)
-        if len(vectors) != len(of):
-            raise GradError(f"v is a tuple of invalid length: should be {len(of)} but got {len(vectors)}.")
-        for i, (given, like) in enumerate(zip(vectors, of, strict=True)):
-            if given._type.shape != like._type.shape:
-                entry = f"Entry {i} in v" if len(of) > 1 else "v"
-                expected, found = Size(like._type.shape), Size(given._type.shape)
-                raise ShapeError(f"{entry} has invalid size: should be rustorch.{expected!r} but got rustorch.{found!r}.")
-        return vectors
 
 
 _OF_OUTPUT = "The vector v can only be None if the user-provided function returns a single Tensor with a single element."
@@ -109,24 +75,68 @@ def _tuple(x: Any, what: str, of: str) -> tuple[Any, ...]:
     return parts
 
 
+def _check_required(outputs: Sequence[Any]) -> None:
+    """What `strict` asks of outputs: that they depend on something that requires gradients."""
+    for i, y in enumerate(outputs):
+        if not y._requires_grad:
+            raise GradError(
+                f"Output {i} of the user-provided function does not require gradients. The outputs must be computed in a "
+                "differentiable manner from the input when running in strict mode."
+            )
+
+
+def _scalar(outputs: Sequence[Any], several: bool, of: str) -> Any:
+    """The only output, a single number."""
+    if several:
+        raise GradError(f"The function given to {of} should return a single Tensor")
+    (y,) = outputs
+    if y.numel() != 1:
+        raise GradError(
+            compose(
+                f"The Tensor returned by the function given to {of} should contain a single element",
+                f"it has shape {list(y._type.shape)}",
+            )
+        )
+    return y if y._type.shape == () else y.reshape(())
+
+
+def _vector(v: Tensors, of: Sequence[Any], what: str, message: str) -> tuple[Any, ...]:
+    """The vector that is multiplied with, checked: one, where there is a single number."""
+    if v is None:
+        if len(of) != 1 or of[0].numel() != 1:
+            raise GradError(message)
+        return (full_op(1.0, of[0]._type),)
+    vectors = _tuple(v, "v", what)
+    if len(vectors) != len(of):
+        raise GradError(f"v is a tuple of invalid length: should be {len(of)} but got {len(vectors)}.")
+    for i, (given, like) in enumerate(zip(vectors, of, strict=True)):
+        if given._type.shape != like._type.shape:
+            entry = f"Entry {i} in v" if len(of) > 1 else "v"
+            expected, found = Size(like._type.shape), Size(given._type.shape)
+            raise ShapeError(f"{entry} has invalid size: should be rustorch.{expected!r} but got rustorch.{found!r}.")
+    return vectors
+
+
+def _moving(func: Function, level: Level, tangents: Sequence[Any]) -> Function:
+    """The function, whose arguments get these tangents as it is called."""
+
+    def along(*variables: Any) -> Any:
+        for x, t in zip(variables, tangents, strict=True):
+            level.add(x, t)
+        return func(*variables)
+
+    return along
+
+
 def _filled(found: Sequence[Any], like: Sequence[Any], strict: bool, message: str, create: bool, after: str = "") -> list[Any]:
     """Derivatives, zeros in the place of None; with `strict`, None is an error, and with `create` a derivative without history, too."""
-    filled = []
-    for i, (g, x) in enumerate(zip(found, like, strict=True)):
-        if strict and g is None:
-            raise GradError(compose(message.format(i=i)))
-        if strict and create and after and not g._requires_grad:
-            raise GradError(compose(after.format(i=i)))
-        filled.append(full_op(0.0, x._type) if g is None else g)
-    return filled
-
-
-def pulled(outputs: Sequence[Any], inputs: Sequence[Any], cotangents: Sequence[Any], create: bool) -> tuple[Any, ...]:
-    """Gradients of the outputs that have any; None for inputs that none depends on."""
-    roots = [(y, ct) for y, ct in zip(outputs, cotangents, strict=True) if y._requires_grad]
-    if not roots:
-        return (None,) * len(inputs)
-    return grad([y for y, _ in roots], inputs, [ct for _, ct in roots], retain_graph=True, create_graph=create, allow_unused=True)
+    if strict:
+        for i, g in enumerate(found):
+            if g is None:
+                raise GradError(message.format(i=i))
+            if create and after and not g._requires_grad:
+                raise GradError(after.format(i=i))
+    return filled(found, like)
 
 
 # --- Products ---------------------------------------------------------------------------------------------------------
@@ -136,80 +146,58 @@ def vjp(func: Function, inputs: Tensors, v: Tensors = None, create_graph: bool =
     """The outputs of `func`, and the product of `v` (in the form of the outputs) with its Jacobian: one backward pass."""
     with enable_grad():
         call = _Derivative("vjp", func, inputs, create_graph, strict)
-        vectors = call.vector(v, call.outputs, _OF_OUTPUT)
+        vectors = _vector(v, call.outputs, "vjp", _OF_OUTPUT)
         found = pulled(call.outputs, call.inputs, vectors, create_graph)
-        filled = _filled(
+        products = _filled(
             found, call.inputs, strict, "The output of the user-provided function is independent of input {i}. This is not allowed in "
             "strict mode.", create_graph, "The jacobian of the user-provided function is independent of input {i}. This is not allowed "
             "in strict mode when create_graph=True.",
         )  # fmt: skip
-        return call.shown(call.outputs, call.several_outputs), call.shown(filled, call.several)
+        return call.shown(call.outputs, call.several_outputs), call.shown(products, call.several)
 
 
 def jvp(func: Function, inputs: Tensors, v: Tensors = None, create_graph: bool = False, strict: bool = False) -> tuple[Tensors, Tensors]:
     """The outputs of `func`, and the product of its Jacobian with `v` (in the form of the inputs): one forward derivative."""
     with enable_grad(), Level() as level:
-        vectors: tuple[Any, ...] = ()
-
-        def along(*variables: Any) -> Any:
-            for x, t in zip(variables, vectors, strict=True):
-                level.add(x, t)
-            return func(*variables)
-
-        call = _Product("jvp", inputs, v)
-        vectors = call.vectors
-        derivative = _Derivative("jvp", along, inputs, create_graph, strict)
+        vectors = _vector(v, _tuple(inputs, "inputs", "jvp"), "jvp", _OF_INPUT)
+        derivative = _Derivative("jvp", _moving(func, level, vectors), inputs, create_graph, strict)
         moved = level.tangents(derivative.outputs)
-        filled = _filled(
+        products = _filled(
             moved, derivative.outputs, strict, "Output {i} of the user-provided function is independent of the input. This is not allowed "
             "in strict mode.", create_graph, "The jacobian of the user-provided function is independent of the input. This is not allowed "
             "in strict mode when create_graph=True.",
         )  # fmt: skip
         several = derivative.several_outputs
-        return derivative.shown(derivative.outputs, several), derivative.shown(filled, several)
-
-
-class _Product(_Derivative):
-    """The vector of a product, checked before the function is called."""
-
-    def __init__(self, what: str, inputs: Tensors, v: Tensors) -> None:
-        self.what = what
-        self.vectors = self.vector(v, _tuple(inputs, "inputs", what), _OF_INPUT)
+        return derivative.shown(derivative.outputs, several), derivative.shown(products, several)
 
 
 def vhp(func: Function, inputs: Tensors, v: Tensors = None, create_graph: bool = False, strict: bool = False) -> tuple[Tensors, Tensors]:
     """The value of `func`, a single number, and the product of `v` (in the form of the inputs) with its Hessian: two backward passes."""
     with enable_grad():
         call = _Derivative("vhp", func, inputs, create_graph, strict)
-        vectors = call.vector(v, call.inputs, _OF_INPUT)
+        vectors = _vector(v, call.inputs, "vhp", _OF_INPUT)
         gradients = _gradient(call)
         found = pulled(gradients, call.inputs, vectors, create_graph)
-        filled = _filled(
+        products = _filled(
             found, call.inputs, strict, "The output of the user-provided function is independent of input {i}. This is not allowed in "
             "strict mode.", create_graph, "The hessian of the user-provided function is independent of input {i}. This is not allowed in "
             "strict mode when create_graph=True.",
         )  # fmt: skip
-        return call.shown(call.outputs, False), call.shown(filled, call.several)
+        return call.shown(call.outputs, False), call.shown(products, call.several)
 
 
 def hvp(func: Function, inputs: Tensors, v: Tensors = None, create_graph: bool = False, strict: bool = False) -> tuple[Tensors, Tensors]:
     """The value of `func`, a single number, and the product of its Hessian with `v`: forward mode over one backward pass."""
     with enable_grad(), Level() as level:
-        vectors = _Product("hvp", inputs, v).vectors
-
-        def along(*variables: Any) -> Any:
-            for x, t in zip(variables, vectors, strict=True):
-                level.add(x, t)
-            return func(*variables)
-
-        call = _Derivative("hvp", along, inputs, create_graph, strict)
+        vectors = _vector(v, _tuple(inputs, "inputs", "hvp"), "hvp", _OF_INPUT)
+        call = _Derivative("hvp", _moving(func, level, vectors), inputs, create_graph, strict)
         gradients = _gradient(call)
-        filled = _filled(
+        products = _filled(
             level.tangents(gradients), call.inputs, strict, "The output of the user-provided function is independent of input {i}. This "
             "is not allowed in strict mode.", create_graph, "The hessian of the user-provided function is independent of input {i}. This "
             "is not allowed in strict mode when create_graph=True.",
         )  # fmt: skip
-        return call.shown(call.outputs, False), call.shown(filled, call.several)
+        return call.shown(call.outputs, False), call.shown(products, call.several)
 
 
 def _gradient(call: _Derivative) -> list[Any]:
@@ -239,7 +227,7 @@ def jacobian(
     A tuple of outputs gives a tuple, a tuple of inputs a tuple inside. `vectorize` takes all rows in one pass over a batch, or, by the
     `strategy` "forward-mode", all columns.
     """
-    _check_strategy(strategy, "strategy")
+    _check_strategy(strategy)
     if strategy == "forward-mode":
         if create_graph:
             raise Unsupported(
@@ -265,29 +253,17 @@ def jacobian(
         call = _Derivative("jacobian", func, inputs, create_graph, strict)
         blocks = []
         for place, y in enumerate(call.outputs):
-            row = _all_rows(y, call) if vectorize else _row_by_row(y, place, call)
+            row = rows_of(y, call.inputs, create=call.create) if vectorize else _row_by_row(y, place, call)
             blocks.append(call.shown(row, call.several))
         return tuple(blocks) if call.several_outputs else blocks[0]
 
 
-def _check_strategy(strategy: str, name: str) -> None:
+def _check_strategy(strategy: str) -> None:
     if strategy not in ("forward-mode", "reverse-mode"):
         raise AssertionError(
             'Expected strategy to be either "forward-mode" or "reverse-mode". Hint: If your function has more outputs than inputs, '
             '"forward-mode" tends to be more performant. Otherwise, prefer to use "reverse-mode".'
         )
-
-
-def _all_rows(y: Any, call: _Derivative) -> list[Any]:
-    """The blocks of one output, by one pass over a batch of cotangents."""
-    shapes = [(*y._type.shape, *x._type.shape) for x in call.inputs]
-    if not y._requires_grad:
-        return [full_op(0.0, x._type.with_shape(shape)) for x, shape in zip(call.inputs, shapes, strict=True)]
-    found = grad(
-        y, call.inputs, unit_directions([y._type])[0], retain_graph=True, create_graph=call.create, is_grads_batched=True,
-        materialize_grads=True,
-    )  # fmt: skip
-    return [g.reshape(*shape) for g, shape in zip(found, shapes, strict=True)]
 
 
 def _row_by_row(y: Any, place: int, call: _Derivative) -> list[Any]:
@@ -315,22 +291,10 @@ def _forward_jacobian(func: Function, inputs: Tensors) -> Any:
     directions = unit_directions([x._type for x in _tuple(inputs, "inputs", "jacobian")])
     total = directions[0]._type.shape[0]
     with enable_grad(), Level(total) as level:
-
-        def along(*variables: Any) -> Any:
-            for x, t in zip(variables, directions, strict=True):
-                level.add(x, t)
-            return func(*variables)
-
-        call = _Derivative("jacobian", along, inputs, False, False)
+        call = _Derivative("jacobian", _moving(func, level, directions), inputs, False, False)
         blocks = []
         for y, tangents in zip(call.outputs, level.tangents(call.outputs), strict=True):
-            rank = len(y._type.shape)
-            moved = full_op(0.0, y._type.with_shape((total, *y._type.shape))) if tangents is None else tangents
-            last, ahead, row = moved.permute(*range(1, rank + 1), 0), 0, []
-            for x in call.inputs:
-                row.append(last[..., ahead : ahead + x.numel()].reshape(*y._type.shape, *x._type.shape))
-                ahead += x.numel()
-            blocks.append(call.shown(row, call.several))
+            blocks.append(call.shown(blocks_of(tangents_of(y, tangents, total), y, call.inputs), call.several))
         return tuple(blocks) if call.several_outputs else blocks[0]
 
 
@@ -343,34 +307,22 @@ def hessian(
     outer_jacobian_strategy: str = "reverse-mode",
 ) -> Any:
     """The Hessian of `func`, which gives a single number: for each pair of inputs a block of the shape of the first, then of the second."""
-    _check_strategy(outer_jacobian_strategy, "outer_jacobian_strategy")
+    _check_strategy(outer_jacobian_strategy)
     several = isinstance(inputs, tuple)
     _tuple(inputs, "inputs", "hessian")
 
     def gradient(*variables: Any) -> Any:
         found = func(*variables)
-        if isinstance(found, tuple):
-            raise GradError("The function given to hessian should return a single Tensor")
-        (y,) = _tuple(found, "outputs of the user-provided function", "hessian")
-        if y.numel() != 1:
-            raise GradError(
-                compose(
-                    "The Tensor returned by the function given to hessian should contain a single element",
-                    f"it has shape {list(y._type.shape)}",
-                )
-            )
-        if strict and not y._requires_grad:
-            raise GradError(
-                "Output 0 of the user-provided function does not require gradients. The outputs must be computed in a differentiable "
-                "manner from the input when running in strict mode."
-            )
-        pulls = pulled([y.reshape(()) if y._type.shape else y], variables, [None], True)
-        filled = _filled(
+        y = _scalar(_tuple(found, "outputs of the user-provided function", "hessian"), isinstance(found, tuple), "hessian")
+        if strict:
+            _check_required((y,))
+        pulls = pulled([y], variables, [None], True)
+        products = _filled(
             pulls, variables, strict, "Output 0 of the user-provided function is independent of input {i}. This is not allowed in strict "
             "mode.", True, "The jacobian of the user-provided function is independent of input {i}. This is not allowed in strict mode "
             "when create_graph=True.",
         )  # fmt: skip
-        return tuple(filled) if several else filled[0]
+        return tuple(products) if several else products[0]
 
     return jacobian(gradient, inputs, create_graph, strict, vectorize, outer_jacobian_strategy)
 

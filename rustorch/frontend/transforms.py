@@ -152,6 +152,19 @@ class Call:
         return parts[0] if self.single else tuple(parts)
 
 
+def pulled(outputs: Sequence[Any], inputs: Sequence[Any], cotangents: Sequence[Any], create: bool = True) -> tuple[Any, ...]:
+    """Gradients of those outputs that have any (None is an output without); None for inputs that none of them depends on."""
+    roots = [(y, ct) for y, ct in zip(outputs, cotangents, strict=True) if y is not None and y._requires_grad]
+    if not roots:
+        return (None,) * len(inputs)
+    return gradients([y for y, _ in roots], inputs, [ct for _, ct in roots], retain_graph=True, create_graph=create, allow_unused=True)
+
+
+def filled(found: Sequence[Any], like: Sequence[Any]) -> list[Any]:
+    """Derivatives, zeros in the place of None."""
+    return [full_op(0.0, x._type) if g is None else g for g, x in zip(found, like, strict=True)]
+
+
 def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Function:
     """The function that gives the value of `function`, a scalar, and its gradient for the arguments `argnums`.
 
@@ -166,16 +179,13 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux
             call = Call(function, argnums, args, kwargs)
             value, aux = _with_aux(call.result, has_aux)
             _check_scalar(value)
-            if value._requires_grad:
-                found = gradients(value, call.variables, create_graph=True, materialize_grads=True)
-            else:
-                found = tuple(full_op(0.0, v._type) for v in call.variables)
+            found = filled(pulled([value], call.variables, [None]), call.variables)
             if outer:
-                found = tuple(released(g, call.variables) for g in found)
+                found = [released(g, call.variables) for g in found]
                 value = released(value, call.variables)
                 aux = tree.map_leaves(lambda x: released(x, call.variables), aux)
         if not outer:
-            found = tuple(g.detach() for g in found)
+            found = [g.detach() for g in found]
             value = value.detach()
             aux = tree.map_leaves(_detached, aux)
         gradient = call.nested(found)
@@ -246,16 +256,8 @@ def vjp(function: Function, *primals: Any, has_aux: bool = False) -> tuple[Any, 
     def pullback(*cotangents: Any) -> Any:
         given, other = tree.flatten(cotangents[0] if len(cotangents) == 1 else cotangents)
         tree.same_structure(structure, other, "the cotangent and the value")
-        roots = [(x, ct) for x, ct in zip(leaves, given, strict=True) if x._requires_grad]
         with enable_grad():
-            if roots:
-                found = gradients(
-                    [x for x, _ in roots], call.variables, [ct for _, ct in roots], retain_graph=True, create_graph=True,
-                    materialize_grads=True,
-                )  # fmt: skip
-            else:
-                found = tuple(full_op(0.0, v._type) for v in call.variables)
-            found = tuple(released(g, call.variables) for g in found)
+            found = [released(g, call.variables) for g in filled(pulled(leaves, call.variables, given), call.variables)]
         return call.nested(found if outer else [g.detach() for g in found])
 
     with enable_grad():
@@ -275,8 +277,7 @@ def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any], has
             level.add(v, convert_to(x if isinstance(x, TensorBase) else tensor(x), v._type.dtype))
         value, aux = _with_aux(function(*tree.unflatten(structure, variables)), has_aux)
         results, form = tree.flatten(value)
-        moved = level.tangents(results)
-        pushed = [released(full_op(0.0, x._type) if t is None else t, variables) for x, t in zip(results, moved, strict=True)]
+        pushed = [released(t, variables) for t in filled(level.tangents(results), results)]
         shown = [released(x, variables) for x in results]
     if not outer:
         shown, pushed = [x.detach() for x in shown], [x.detach() for x in pushed]
@@ -294,12 +295,7 @@ def linearize(function: Function, *primals: Any) -> tuple[Any, Function]:
         call = Call(function, tuple(range(len(primals))), primals, {})
         results, form = tree.flatten(call.result)
         cotangents = [as_variable(full_op(0.0, y._type)) for y in results]
-        roots = [(y, ct) for y, ct in zip(results, cotangents, strict=True) if y._requires_grad]
-        flows: tuple[Any, ...] = ()
-        if roots:
-            flows = gradients(
-                [y for y, _ in roots], call.variables, [ct for _, ct in roots], retain_graph=True, create_graph=True, allow_unused=True
-            )
+        flows = pulled(results, call.variables, cotangents)
         shown = tree.unflatten(form, [released(y, call.variables) if outer else y.detach() for y in results])
 
     def pushforward(*tangents: Any) -> Any:
@@ -308,15 +304,8 @@ def linearize(function: Function, *primals: Any) -> tuple[Any, Function]:
         for t, v in zip(given, call.variables, strict=True):
             if t._type is not v._type:
                 raise ShapeError(compose("a tangent has the type of its primal", f"found {t._type} for {v._type}"))
-        pairs = [(g, t) for g, t in zip(flows, given, strict=False) if g is not None and g._requires_grad]
         with enable_grad():
-            if pairs:
-                moved = gradients(
-                    [g for g, _ in pairs], cotangents, [t for _, t in pairs], retain_graph=True, create_graph=True, materialize_grads=True
-                )
-            else:
-                moved = tuple(full_op(0.0, y._type) for y in results)
-            moved = tuple(released(t, [*call.variables, *cotangents]) for t in moved)
+            moved = [released(t, [*call.variables, *cotangents]) for t in filled(pulled(flows, cotangents, given), results)]
         return tree.unflatten(form, moved if outer else [t.detach() for t in moved])
 
     return shown, pushforward
@@ -363,7 +352,7 @@ def jacrev(
             call = Call(function, argnums, args, kwargs)
             value, aux = _with_aux(call.result, has_aux)
             leaves, structure = tree.flatten(value)
-            rows = [call.nested([released(g, call.variables) for g in _rows(y, call.variables, chunk_size)]) for y in leaves]
+            rows = [call.nested([released(g, call.variables) for g in rows_of(y, call.variables, chunk_size)]) for y in leaves]
             aux = tree.map_leaves(lambda x: released(x, call.variables), aux)
         result = (tree.unflatten(structure, rows), aux) if has_aux else tree.unflatten(structure, rows)
         return result if outer else tree.map_leaves(_detached, result)
@@ -371,7 +360,7 @@ def jacrev(
     return jacobian
 
 
-def _rows(y: Any, variables: Sequence[Any], chunk_size: int | None) -> list[Any]:
+def rows_of(y: Any, variables: Sequence[Any], chunk_size: int | None = None, create: bool = True) -> list[Any]:
     """For each variable, the derivative of every element of `y`: shape of `y`, then of the variable."""
     if not isinstance(y, TensorBase):
         raise ArgumentError(f"jacrev: Expected all outputs of the function to be Tensors, got {type(y).__name__}")
@@ -382,7 +371,7 @@ def _rows(y: Any, variables: Sequence[Any], chunk_size: int | None) -> list[Any]
     step = total if chunk_size is None or not total else chunk_size
     parts = [
         gradients(
-            y, variables, directions[k : k + step], retain_graph=True, create_graph=True, is_grads_batched=True, materialize_grads=True
+            y, variables, directions[k : k + step], retain_graph=True, create_graph=create, is_grads_batched=True, materialize_grads=True
         )
         for k in range(0, max(total, 1), max(step, 1))
     ]
@@ -425,9 +414,9 @@ def jacfwd(
                     value, aux = _with_aux(call.run(), has_aux)
                     leaves, structure = tree.flatten(value)
                     moved = level.tangents(leaves)
-                    parts.append([_columns(y, t, count) for y, t in zip(leaves, moved, strict=True)])
+                    parts.append([tangents_of(y, t, count) for y, t in zip(leaves, moved, strict=True)])
             joined = [column[0] if len(column) == 1 else cat(list(column)) for column in zip(*parts, strict=True)]
-            parted = [_blocks(t, y, call.variables) for t, y in zip(joined, leaves, strict=True)]
+            parted = [blocks_of(t, y, call.variables) for t, y in zip(joined, leaves, strict=True)]
             blocks = [call.nested([released(g, call.variables) for g in part]) for part in parted]
             aux = tree.map_leaves(lambda x: released(x, call.variables), aux)
         result = (tree.unflatten(structure, blocks), aux) if has_aux else tree.unflatten(structure, blocks)
@@ -436,14 +425,14 @@ def jacfwd(
     return jacobian
 
 
-def _columns(y: Any, tangents: Any, count: int) -> Any:
+def tangents_of(y: Any, tangents: Any, count: int) -> Any:
     """The batch of tangents of a result; zeros where it depends on no variable."""
     if not isinstance(y, TensorBase):
         raise ArgumentError(f"jacfwd: Expected all outputs of the function to be Tensors, got {type(y).__name__}")
     return full_op(0.0, y._type.with_shape((count, *y._type.shape))) if tangents is None else tangents
 
 
-def _blocks(tangents: Any, y: Any, variables: Sequence[Any]) -> list[Any]:
+def blocks_of(tangents: Any, y: Any, variables: Sequence[Any]) -> list[Any]:
     """Tangents along all directions (batch, then the shape of `y`) as a block for each variable: shape of `y`, then of the variable."""
     last = tangents.permute(*range(1, len(y._type.shape) + 1), 0)
     found, ahead = [], 0
