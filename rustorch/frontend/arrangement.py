@@ -27,6 +27,7 @@ from rustorch.frontend.emission import broadcast_to as repeated
 from rustorch.frontend.movement import (
     cat,
     is_plain,
+    listed,
     narrow,
     part,
     permute,
@@ -116,12 +117,17 @@ def repeat_interleave_op(b: Builder, input: Value, count: int, axis: int) -> Val
     return reshape(b, spread, (*own[:axis], own[axis] * count, *own[axis + 1 :]))
 
 
+def along(b: Builder, x: Value, places: Value, axis: int) -> Value:
+    """A vector of places along an axis, for whole slices."""
+    shape = tuple(shape_of(places)[0] if a == axis else size for a, size in enumerate(shape_of(x)))
+    index: Value = b.broadcast_to(convert(b, places, i64), shape=shape, dims=(axis,))
+    return index
+
+
 @operation(name="slices")
 def slices_op(b: Builder, input: Value, places: Value, axis: int) -> Value:
     """The slices at places along an axis."""
-    shape = tuple(shape_of(places)[0] if a == axis else size for a, size in enumerate(shape_of(input)))
-    index = b.broadcast_to(convert(b, places, i64), shape=shape, dims=(axis,))
-    found: Value = b.gather(input, index, axis=axis)
+    found: Value = b.gather(input, along(b, input, places, axis), axis=axis)
     return found
 
 
@@ -152,17 +158,13 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *
 # --- Joins ------------------------------------------------------------------------------------------------------------
 
 
-def _listed(tensors: tuple[Any, ...]) -> list[Any]:
-    return list(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else list(tensors)
-
-
 def _at_least(function: Any) -> Any:
     """The function of one tensor for several, too."""
 
     def each(*tensors: Any) -> Any:
         if len(tensors) == 1 and isinstance(tensors[0], TensorBase):
             return function(tensors[0])
-        return tuple(function(x) for x in _listed(tensors))
+        return tuple(function(x) for x in listed(tensors))
 
     each.__name__ = each.__qualname__ = function.__name__
     each.__doc__ = function.__doc__
@@ -213,7 +215,7 @@ def column_stack(tensors: Sequence[Any], *, out: Any = None) -> Any:
 
 def block_diag(*tensors: Any) -> Any:
     """A matrix with matrices along its diagonal, zeros elsewhere."""
-    return block_diag_op(tuple(_listed(tensors)))
+    return block_diag_op(tuple(listed(tensors)))
 
 
 @operation(name="block_diag")
@@ -246,8 +248,8 @@ def cartesian_prod_op(b: Builder, tensors: Sequence[Value]) -> Value:
 
 def cartesian_prod(*tensors: Any) -> Any:
     """All rows with an element of each vector."""
-    listed = _listed(tensors)
-    return listed[0] if len(listed) == 1 else cartesian_prod_op(tuple(listed))
+    given = listed(tensors)
+    return given[0] if len(given) == 1 else cartesian_prod_op(tuple(given))
 
 
 def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Any:
@@ -273,7 +275,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
     """The coordinates of a grid: one tensor for each vector, which varies along a dimension of its own."""
     if indexing not in ("ij", "xy"):
         raise ArgumentError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
-    found: tuple[Any, ...] = meshgrid_op(tuple(_listed(tensors)), indexing)
+    found: tuple[Any, ...] = meshgrid_op(tuple(listed(tensors)), indexing)
     return found
 
 

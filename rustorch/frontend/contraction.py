@@ -27,6 +27,7 @@ from rustorch.frontend.emission import (
     shape_of,
     together,
 )
+from rustorch.frontend.movement import listed
 from rustorch.frontend.statistics import length
 from rustorch.frontend.storage import into
 from rustorch.ir.dims import Size, product
@@ -340,10 +341,10 @@ def einsum(equation: Any, *operands: Any) -> Any:
     """
     if not isinstance(equation, str):
         return einsum(*_from_sublists((equation, *operands)))
-    listed = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
-    if not listed:
+    given = listed(operands)
+    if not given:
         raise ArgumentError("einsum(): must provide at least one operand")
-    return einsum_op(tuple(listed), equation)
+    return einsum_op(tuple(given), equation)
 
 
 def _from_sublists(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -437,11 +438,11 @@ def bilinear(b: Builder, input1: Value, input2: Value, weight: Value, bias: Valu
 
 def chain_matmul(*matrices: Any, out: Any = None) -> Any:
     """The product of several matrices, from the left."""
-    listed = list(matrices[0]) if len(matrices) == 1 and isinstance(matrices[0], (list, tuple)) else list(matrices)
-    if not listed:
+    given = listed(matrices)
+    if not given:
         raise ArgumentError("chain_matmul(): Expected one or more matrices")
-    found = listed[0]
-    for x in listed[1:]:
+    found = given[0]
+    for x in given[1:]:
         found = mm(found, x)
     return into(out, found)
 

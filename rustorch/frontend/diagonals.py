@@ -19,7 +19,7 @@ from rustorch.frontend.emission import (
     reshape,
     shape_of,
 )
-from rustorch.frontend.movement import is_plain, plain_view, viewed, zero_of
+from rustorch.frontend.movement import check_source, is_plain, plain_view, viewed, zero_of
 from rustorch.ir.dtypes import bool_, i64
 
 
@@ -63,10 +63,7 @@ def diagonal_scatter_op(b: Builder, input: Value, src: Value, offset: int, dim1:
     first, second, row, column, count = _diagonal_bounds(own, offset, dim1, dim2)
     others = tuple(a for a in range(len(own)) if a not in (first, second))
     wanted = (*(own[a] for a in others), count)
-    if shape_of(src) != wanted:
-        raise ShapeError(
-            f"expected src to have a size equal to the slice of self. src size = {list(shape_of(src))}, slice size = {list(wanted)}"
-        )
+    check_source(src, wanted)
     spread = diag_embed_op.emit(b, convert(b, src, dtype_of(input)), 0, first, second)
     low: list[Any] = [0] * len(own)
     high = list(low)

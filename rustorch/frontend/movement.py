@@ -160,6 +160,14 @@ def part(b: Builder, x: Value, axis: int, start: Size, stop: Size) -> Value:
     return found
 
 
+def check_source(src: Value, wanted: Shape) -> None:
+    """That what replaces a part of a tensor has its shape."""
+    if shape_of(src) != wanted:
+        raise ShapeError(
+            f"expected src to have a size equal to the slice of self. src size = {list(shape_of(src))}, slice size = {list(wanted)}"
+        )
+
+
 @operation(name="put_slice")
 def put_slice_op(
     b: Builder, input: Value, value: Value, starts: tuple[int, ...], limits: tuple[int, ...], strides: tuple[int, ...]
@@ -329,11 +337,16 @@ def broadcast_to(input: Any, size: Any) -> Any:
     return expand(input, size)
 
 
+def listed(tensors: Sequence[Any]) -> list[Any]:
+    """The tensors of arguments that are tensors, or one list of them."""
+    return list(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else list(tensors)
+
+
 def broadcast_tensors(*tensors: Any) -> tuple[Any, ...]:
     """The tensors repeated to one shape."""
-    listed = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
-    shape = broadcast_shapes(*(x._type.shape for x in listed))
-    return tuple(expand(x, shape) for x in listed)
+    given = listed(tensors)
+    shape = broadcast_shapes(*(x._type.shape for x in given))
+    return tuple(expand(x, shape) for x in given)
 
 
 def squeeze(input: Any, dim: int | tuple[int, ...] | None = None) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rustorch.errors import ArgumentError, DimensionError, DTypeError, ShapeError, compose
-from rustorch.frontend.arrangement import slices_op
+from rustorch.frontend.arrangement import along, slices_op
 from rustorch.frontend.emission import (
     Builder,
     Operand,
@@ -30,8 +30,8 @@ from rustorch.frontend.emission import (
     reshape,
     shape_of,
 )
-from rustorch.frontend.indexing import added_at, index_put_op, nonzero_arrays, wrapped
-from rustorch.frontend.movement import part, put_slice_op
+from rustorch.frontend.indexing import added_at, index_put_op, nonzero, nonzero_arrays, wrapped
+from rustorch.frontend.movement import check_source, part, put_slice_op
 from rustorch.frontend.operation import from_array
 from rustorch.frontend.statistics import running_sum
 from rustorch.frontend.storage import into, title
@@ -199,13 +199,6 @@ def _vector(b: Builder, name: str, index: Value) -> Value:
     return reshape(b, index, (1,)) if not shape_of(index) else index
 
 
-def _along(b: Builder, x: Value, index: Value, axis: int) -> Value:
-    """A vector of places, for whole slices."""
-    shape = tuple(shape_of(index)[0] if a == axis else size for a, size in enumerate(shape_of(x)))
-    found: Value = b.broadcast_to(convert(b, index, i64), shape=shape, dims=(axis,))
-    return found
-
-
 @operation
 def index_select(b: Builder, input: Value, dim: int, index: Value) -> Value:
     """The slices at places `index` along a dimension."""
@@ -230,7 +223,7 @@ def _slices_written(b: Builder, name: str, input: Value, dim: int, index: Value,
         )
     x, added = (reshape(b, v, (1,)) if not shape_of(v) else v for v in (input, source))
     axis = axis_of(dim, len(shape_of(x)))
-    where = _along(b, x, places, axis)
+    where = along(b, x, places, axis)
     if shape_of(added) != shape_of(where):
         raise ShapeError(
             compose(
@@ -269,17 +262,21 @@ def index_reduce(
     )
 
 
+def _check_single(name: str, value: Operand) -> None:
+    if isinstance(value, Value) and shape_of(value):
+        raise ShapeError(
+            f"{name} only supports a 0-dimensional value tensor, but got tensor with {len(shape_of(value))} dimension(s)."
+        )
+
+
 @operation
 def index_fill(b: Builder, input: Value, dim: int, index: Value, value: Operand) -> Value:
     """The tensor with a number in the slices at places along a dimension."""
     x = reshape(b, input, (1,)) if not shape_of(input) else input
     axis = axis_of(dim, len(shape_of(x)))
     places = wrapped(b, _vector(b, "index_fill", index), shape_of(x)[axis])
-    if isinstance(value, Value) and shape_of(value):
-        raise ShapeError(
-            f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {len(shape_of(value))} dimension(s)."
-        )
-    where = _along(b, x, places, axis)
+    _check_single("index_fill_", value)
+    where = along(b, x, places, axis)
     fill = broadcast_to(b, convert(b, value, dtype_of(x)), shape_of(where))
     if product(shape_of(where)) == 0:
         return input
@@ -384,10 +381,7 @@ def masked_fill(b: Builder, input: Value, mask: Value, value: Operand) -> Value:
     """The tensor with a number where the mask holds."""
     if dtype_of(mask) is not bool_:
         raise DTypeError("masked_fill_ only supports boolean masks, but got mask with dtype " + title(dtype_of(mask)).lower())
-    if isinstance(value, Value) and shape_of(value):
-        raise ShapeError(
-            f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {len(shape_of(value))} dimension(s)."
-        )
+    _check_single("masked_fill_", value)
     if isinstance(value, float) and dtype_of(input).kind == "int":
         raise DTypeError(f"value cannot be converted to type {dtype_of(input).name} without overflow")
     mask, x = broadcast(b, mask, input)
@@ -404,12 +398,10 @@ def masked_scatter(b: Builder, input: Value, mask: Value, source: Value) -> Valu
         raise DTypeError("masked_scatter: expected self and source to have same dtypes")
     mask, x = broadcast(b, mask, input)
     total, count = product(shape_of(x)), product(shape_of(source))
-    if total == 0:
+    if 0 in (total, count):
         return x
     flat = reshape(b, mask, (total,))
     place = b.sub(running_sum(b, convert(b, flat, i64), 0), 1)
-    if count == 0:
-        return x
     found = b.gather(reshape(b, source, (count,)), b.select(flat, place, b.const(0, place)), axis=0)
     return reshape(b, b.select(flat, found, reshape(b, x, (total,))), shape_of(x))
 
@@ -427,10 +419,7 @@ def select_scatter(b: Builder, input: Value, src: Value, dim: int, index: int) -
         raise DimensionError(f"select(): index {index} out of range for tensor of size {list(own)} at dimension {axis}")
     start = index + size if index < 0 else index
     wanted = (*own[:axis], *own[axis + 1 :])
-    if shape_of(src) != wanted:
-        raise ShapeError(
-            f"expected src to have a size equal to the slice of self. src size = {list(shape_of(src))}, slice size = {list(wanted)}"
-        )
+    check_source(src, wanted)
     value = reshape(b, src, (*own[:axis], 1, *own[axis + 1 :]))
     return _region_put(b, input, value, axis, start, start + 1, 1)
 
@@ -448,10 +437,7 @@ def slice_scatter(
     first, last, _ = slice(start, end, step).indices(size)
     last = max(first, last)
     wanted = tuple(-(-(last - first) // step) if a == axis else s for a, s in enumerate(own))
-    if shape_of(src) != wanted:
-        raise ShapeError(
-            f"expected src to have a size equal to the slice of self. src size = {list(shape_of(src))}, slice size = {list(wanted)}"
-        )
+    check_source(src, wanted)
     return _region_put(b, input, src, axis, first, last, step)
 
 
@@ -468,8 +454,7 @@ def _region_put(b: Builder, x: Value, value: Value, axis: int, start: Any, stop:
 
 def argwhere(input: Any) -> Any:
     """Where elements are nonzero, a row of places each. Looks at the elements."""
-    found = nonzero_arrays(input)
-    return from_array(np.stack(found, 1) if found else np.zeros((int(bool(input._elements())), 0), np.int64))
+    return nonzero(input)
 
 
 FUNCTIONS = (
