@@ -6,7 +6,7 @@ A Jacobian here has a row for each element of an input and a column for each ele
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -114,6 +114,12 @@ def _wanted(given: Sequence[Any]) -> list[int]:
     return wanted
 
 
+def _outputs(func: Callable[..., Any], args: Iterable[Any]) -> list[Any]:
+    """The tensors that a function gives."""
+    result = func(*args)
+    return [y for y in (result if isinstance(result, (tuple, list)) else [result]) if isinstance(y, TensorBase)]
+
+
 @dataclass(frozen=True)
 class _Case:
     """A function at its inputs."""
@@ -130,8 +136,7 @@ class _Case:
 
     def outputs(self, changed: dict[int, Any] | None = None) -> list[Any]:
         """The tensors that the function gives, at other inputs where `changed` says so."""
-        result = self.func(*((changed or {}).get(i, x) for i, x in enumerate(self.given)))
-        return [y for y in (result if isinstance(result, (tuple, list)) else [result]) if isinstance(y, TensorBase)]
+        return _outputs(self.func, ((changed or {}).get(i, x) for i, x in enumerate(self.given)))
 
     def difference(self, place: int, i: int, direction: Array) -> Array:
         """The central difference of an output along a direction of input `i`, flat."""
@@ -155,11 +160,11 @@ class _Case:
 def _check(case: _Case) -> None:
     outputs = case.outputs()
     differentiable = [place for place, y in enumerate(outputs) if y._requires_grad]
-    for place, y in enumerate(outputs):
-        if place not in differentiable and y._type.dtype.kind == "float" and not differentiable:
-            for i in case.wanted:
-                if np.any(case.numerical(place, i)):
-                    raise GradcheckError("Numerical gradient for function expected to be zero")
+    if not differentiable:
+        for place, y in enumerate(outputs):
+            if y._type.dtype.kind == "float" and any(np.any(case.numerical(place, i)) for i in case.wanted):
+                raise GradcheckError("Numerical gradient for function expected to be zero")
+        return
     for place in differentiable:
         if case.options.fast:
             _check_fast(case, outputs, place)
@@ -167,7 +172,9 @@ def _check(case: _Case) -> None:
             _check_slow(case, outputs, place)
         if case.options.backward:
             _check_backward(case, outputs[place])
-    if case.options.undefined and case.options.backward and differentiable:
+    if case.options.batched_forward:
+        _check_batched_forward(case, len(outputs))
+    if case.options.undefined and case.options.backward:
         _check_undefined(case)
 
 
@@ -222,7 +229,7 @@ def _check_fast(case: _Case, outputs: Sequence[Any], place: int) -> None:
         numerical = float(case.difference(place, i, v.reshape(x._type.shape)) @ u)
         kinds = []
         if case.options.forward:
-            (column,) = _tangents(case, place, {i: v[None]})
+            (column,) = _tangents(case, place, i, v[None])
             kinds.append(("computed with forward mode ", float(column @ u)))
         if case.options.backward:
             seed = tensor(u.reshape(y._type.shape).astype(y._type.dtype.numpy))
@@ -266,12 +273,11 @@ def _seeds(y: Any) -> Iterator[Any]:
 
 def _forward(case: _Case, place: int) -> list[Array]:
     """The Jacobian of one output for each input, by forward mode along each element."""
-    return [np.stack(_tangents(case, place, {i: np.eye(case.given[i].numel())})) for i in case.wanted]
+    return [np.stack(_tangents(case, place, i, np.eye(case.given[i].numel()))) for i in case.wanted]
 
 
-def _tangents(case: _Case, place: int, directions: dict[int, Array], batch: bool = False) -> list[Array]:
-    """The tangents of an output, flat, for each of some directions of an input (directions by elements); as a batch, or one by one."""
-    ((i, rows),) = directions.items()
+def _tangents(case: _Case, place: int, i: int, rows: Array, batch: bool = False) -> list[Array]:
+    """The tangents of an output, flat, for each of some directions of input `i` (a row of elements each); as a batch, or one by one."""
     x = case.given[i]
     shaped = rows.reshape(len(rows), *x._type.shape).astype(x._type.dtype.numpy)
     found: list[Array] = []
@@ -293,7 +299,7 @@ def _tangents(case: _Case, place: int, directions: dict[int, Array], batch: bool
 
 
 def _check_backward(case: _Case, y: Any) -> None:
-    """Batches and element types."""
+    """Batches of cotangents, and element types."""
     if case.options.dtypes:
         for x, g in zip(case.inputs, grad(y, case.inputs, next(_seeds(y)), retain_graph=True, allow_unused=True), strict=True):
             if g is not None and g._type.dtype is not x._type.dtype:
@@ -314,14 +320,17 @@ def _check_backward(case: _Case, y: Any) -> None:
                         f"one by one: {_shown(np.stack([g._elements() for g in each]))}",
                     )
                 )
-    if case.options.batched_forward:
-        rng = np.random.default_rng(0)
-        for i in case.wanted:
-            rows = rng.standard_normal((3, case.given[i].numel()))
-            for place in range(len(case.outputs())):
-                together_, singly = (_tangents(case, place, {i: rows}, batch) for batch in (True, False))
-                if not case.options.are_close(together_, singly):
-                    raise GradcheckError(f"For output {place} and input {i}, the tangents of a batch differ from single ones")
+
+
+def _check_batched_forward(case: _Case, count: int) -> None:
+    """Tangents of each of the outputs, `count` of them."""
+    rng = np.random.default_rng(0)
+    for i in case.wanted:
+        rows = rng.standard_normal((3, case.given[i].numel()))
+        for place in range(count):
+            together, singly = (_tangents(case, place, i, rows, batch) for batch in (True, False))
+            if not case.options.are_close(together, singly):
+                raise GradcheckError(f"For output {place} and input {i}, the tangents of a batch differ from single ones")
 
 
 class _Undefined(Function):
@@ -393,8 +402,7 @@ def gradgradcheck(
     assert not (check_batched_grad and not check_rev_over_rev), "Setting check_batched_grad=True requires check_rev_over_rev to be True"
     given = (inputs,) if isinstance(inputs, TensorBase) else tuple(inputs)
     wanted = _wanted(given)
-    options = Options(eps, atol, rtol, nondet_tol, False, False, False, False, False, True, False)
-    outputs = [y for y in _Case(func, given, wanted, options).outputs() if y._requires_grad]
+    outputs = [y for y in _outputs(func, given) if y._requires_grad]
     if grad_outputs is None:
         generator = Generator().manual_seed(0)
         cotangents = [randn(y._type.shape, dtype=y._type.dtype, generator=generator) for y in outputs]
@@ -405,9 +413,8 @@ def gradgradcheck(
     count = len(given)
 
     def gradients(*args: Any) -> tuple[Any, ...]:
-        ys = _Case(func, tuple(args[:count]), wanted, options).outputs()
         inputs = [args[i] for i in wanted]
-        roots = [y for y in ys if y._requires_grad]
+        roots = [y for y in _outputs(func, args[:count]) if y._requires_grad]
         found = grad(roots, inputs, list(args[count:]), create_graph=True, allow_unused=True)
         return tuple(g for g in found if g is not None)
 

@@ -524,6 +524,22 @@ def test_c9_87_other_failures() -> None:
         gradcheck(lambda x: x.detach(), doubles())
 
 
+def test_c9_87_batches_of_tangents_without_a_backward_pass() -> None:
+    calls = [0]
+
+    class Drifting(Wrong):
+        @staticmethod
+        def jvp(ctx: Any, t: Any) -> Any:
+            calls[0] += 1
+            return 2 * ctx.saved_tensors[0] * t * max(1, calls[0] - 2)  # right for the two columns of the Jacobian
+
+    only_forward = {"check_backward_ad": False, "check_forward_ad": True}
+    assert gradcheck(Drifting.apply, doubles(), **only_forward)
+    calls[0] = 0
+    with pytest.raises(GradcheckError, match=r"^For output 0 and input 0, the tangents of a batch differ from single ones$"):
+        gradcheck(Drifting.apply, doubles(), check_batched_forward_grad=True, **only_forward)
+
+
 def test_c9_87_what_is_asked_of_arguments() -> None:
     with pytest.raises(ValueError, match=r"^gradcheck expects at least one input tensor to require gradient, but none of them have"):
         gradcheck(lambda x: x, rustorch.ones(2))
