@@ -252,7 +252,8 @@ def length(b: Builder, x: Value, p: float, dim: int | Sequence[int] | None, keep
     return found
 
 
-def _at_least(b: Builder, x: Value, least: float) -> Value:
+def at_least(b: Builder, x: Value, least: float) -> Value:
+    """x, and a number in the place of what is below it; the derivative at the number is 1."""
     found: Value = b.select(b.lt(x, least), b.const(least, x), x)
     return found
 
@@ -260,7 +261,7 @@ def _at_least(b: Builder, x: Value, least: float) -> Value:
 @operation(name="normalize")
 def _normalize(b: Builder, input: Value, p: float, dim: int | tuple[int, ...], eps: float) -> Value:
     """x, divided by its length."""
-    size = _at_least(b, length(b, input, p, dim, keepdim=True), eps)
+    size = at_least(b, length(b, input, p, dim, keepdim=True), eps)
     found: Value = b.div(input, broadcast_to(b, size, shape_of(input)))
     return found
 
@@ -276,7 +277,7 @@ def cosine_similarity(b: Builder, x1: Value, x2: Value, dim: int = 1, eps: float
     """The product of x1 and x2 over a dimension, divided by their lengths (by `eps`, if that is larger)."""
     x, y = together(b, x1, x2)
     axis = axis_of(dim, len(shape_of(x)))
-    x, y = (b.div(v, broadcast_to(b, _at_least(b, length(b, v, 2, axis, keepdim=True), eps), shape_of(v))) for v in (x, y))
+    x, y = (b.div(v, broadcast_to(b, at_least(b, length(b, v, 2, axis, keepdim=True), eps), shape_of(v))) for v in (x, y))
     return reduce(b, "sum", b.mul(x, y), axis)
 
 

@@ -23,17 +23,10 @@ from rustorch.frontend.emit import (
     shape_of,
     together,
 )
-from rustorch.functional.layer import length, pairwise_distance
+from rustorch.functional.layer import at_least, length, pairwise_distance
 from rustorch.functional.loss import check_range, loss_reduction, reduced
 from rustorch.functional.words import known
 from rustorch.ir.dtypes import i64
-
-
-def _positive(b: Builder, x: Value) -> Value:
-    """x, 0 in the place of negative numbers; the derivative at 0 is 1."""
-    found: Value = b.select(b.lt(x, 0.0), b.const(0.0, x), x)
-    return found
-
 
 # --- Distributions ----------------------------------------------------------------------------------------------------
 
@@ -70,7 +63,7 @@ def _gaussian(b: Builder, input: Value, target: Value, var: Value, full: bool, e
     """(log v + (x - t)² / v) / 2, v at least eps, which the derivative does not see."""
     x, t = together(b, input, target)
     v = convert(b, var, dtype_of(x))
-    lift = b.detach(b.sub(b.select(b.lt(v, eps), b.const(eps, v), v), v))
+    lift = b.detach(b.sub(at_least(b, v, eps), v))
     v = broadcast_to(b, b.add(v, lift), shape_of(x))
     distance = b.sub(x, t)
     loss = b.mul(b.add(b.log(v), b.div(b.mul(distance, distance), v)), 0.5)
@@ -103,7 +96,7 @@ def _cosine_embedding(b: Builder, input1: Value, input2: Value, target: Value, m
     cosine = b.div(products, b.sqrt(b.mul(b.add(left, 1e-12), b.add(right, 1e-12))))
     t = broadcast_to(b, target, shape_of(cosine))
     zero = b.const(0.0, cosine)
-    apart = b.select(b.eq(t, -1), _positive(b, b.sub(cosine, margin)), zero)
+    apart = b.select(b.eq(t, -1), at_least(b, b.sub(cosine, margin), 0.0), zero)
     return reduced(b, b.select(b.eq(t, 1), b.sub(1.0, cosine), apart), reduction)
 
 
@@ -124,7 +117,7 @@ def cosine_embedding_loss(
 def _margin_ranking(b: Builder, input1: Value, input2: Value, target: Value, margin: float, reduction: str) -> Value:
     """max(0, -t (x1 - x2) + margin)."""
     x, y, t = together(b, input1, input2, target)
-    return reduced(b, _positive(b, b.add(b.neg(b.mul(t, b.sub(x, y))), margin)), reduction)
+    return reduced(b, at_least(b, b.add(b.neg(b.mul(t, b.sub(x, y))), margin), 0.0), reduction)
 
 
 def margin_ranking_loss(
@@ -145,7 +138,7 @@ def _hinge_embedding(b: Builder, input: Value, target: Value, margin: float, red
     """x where the target is 1, max(0, margin - x) where it is -1."""
     x, t = together(b, input, target)
     zero = b.const(0.0, x)
-    apart = b.select(b.ne(t, 1.0), _positive(b, b.sub(margin, x)), zero)
+    apart = b.select(b.ne(t, 1.0), at_least(b, b.sub(margin, x), 0.0), zero)
     return reduced(b, b.add(apart, b.select(b.ne(t, -1.0), x, zero)), reduction)
 
 
@@ -166,7 +159,7 @@ def _triplet(b: Builder, near: Value, far: Value, swapped: Value | None, margin:
     """max(0, near - far + margin) of distances."""
     if swapped is not None:
         far = b.minimum(far, swapped)
-    return reduced(b, _positive(b, b.add(b.sub(near, far), margin)), reduction)
+    return reduced(b, at_least(b, b.add(b.sub(near, far), margin), 0.0), reduction)
 
 
 def triplet_margin_loss(
@@ -262,7 +255,7 @@ def _multi_margin(b: Builder, input: Value, target: Value, weight: Value | None,
     batch, classes = shape_of(x)
     places = b.broadcast_to(convert(b, y, i64), shape=(batch, 1), dims=(0,))
     here = b.broadcast_to(b.gather(x, places, axis=1), shape=shape_of(x), dims=(0, 1))
-    hinge = _positive(b, b.add(b.sub(x, here), margin))
+    hinge = at_least(b, b.add(b.sub(x, here), margin), 0.0)
     hinge = b.mul(hinge, hinge) if p == 2 else hinge
     if weight is not None:
         each = b.gather(convert(b, weight, dtype_of(x)), convert(b, y, i64), axis=0)
@@ -309,7 +302,7 @@ def _multilabel_margin(b: Builder, input: Value, target: Value, reduction: str) 
     named = b.and_(valid, b.eq(labels, b.iota(type=TensorType(i64, cube), axis=2)))
     own = b.broadcast_to(b.reduce_or(named, axes=(1,)), shape=cube, dims=(0, 2))
     at_label = b.broadcast_to(b.gather(x, label, axis=1), shape=cube, dims=(0, 1))
-    hinge = _positive(b, b.add(b.sub(b.broadcast_to(x, shape=cube, dims=(0, 2)), at_label), 1.0))
+    hinge = at_least(b, b.add(b.sub(b.broadcast_to(x, shape=cube, dims=(0, 2)), at_label), 1.0), 0.0)
     counts = b.and_(valid, b.not_(own))
     loss = b.div(reduce(b, "sum", b.select(counts, hinge, b.const(0.0, hinge)), (1, 2)), known(classes))
     return reduced(b, reshape(b, loss, shape_of(input)[:-1]), reduction)
