@@ -325,6 +325,14 @@ def _wanted(function: str, rank: int, input: Any, output_size: Any) -> tuple[int
     return found
 
 
+def mixed(b: Builder, x: Value, matrix: Any, axis: int) -> Value:
+    """Sums along an axis, weighted by the columns of a known matrix [elements, sums]."""
+    moved = b.dot_general(x, b.const(matrix, TensorType(dtype_of(x), matrix.shape)), contract=((axis,), (0,)), batch=((), ()))
+    rank = len(shape_of(x))
+    found: Value = b.transpose(moved, perm=(*range(axis), rank - 1, *range(axis, rank - 1)))
+    return found
+
+
 @operation(name="adaptive_avg_pool")
 def _adaptive_avg(b: Builder, input: Value, wanted: _Numbers) -> Value:
     """Averages along one axis after the other: windows of equal length as sums, others by a matrix."""
@@ -345,9 +353,7 @@ def _adaptive_avg(b: Builder, input: Value, wanted: _Numbers) -> Value:
         shares = np.zeros((size, count), dtype_of(x).numpy)
         for i, (start, end) in enumerate(_bounds(size, count)):
             shares[start:end, i] = 1 / (end - start)
-        moved = b.dot_general(x, b.const(shares, TensorType(dtype_of(x), shares.shape)), contract=((axis,), (0,)), batch=((), ()))
-        rank = len(shape_of(x))
-        x = b.transpose(moved, perm=(*range(axis), rank - 1, *range(axis, rank - 1)))
+        x = mixed(b, x, shares, axis)
     return x
 
 

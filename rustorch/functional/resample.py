@@ -12,7 +12,7 @@ import numpy as np
 
 from rustorch.errors import ArgumentError, ShapeError, Unsupported, compose
 from rustorch.frontend.emit import Builder, TensorType, Value, convert, dtype_of, operation, reshape, shape_of
-from rustorch.functional.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
+from rustorch.functional.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d, mixed
 from rustorch.functional.words import known
 from rustorch.ir.dims import product
 from rustorch.ir.dtypes import i64
@@ -23,11 +23,13 @@ Taps = tuple[tuple[Any, Any], ...]
 """Places along an axis and their weights, one pair of arrays for each neighbour that an output element has."""
 _CUBIC = -0.75
 """Keys' parameter, as in PyTorch ("Cubic convolution interpolation for digital image processing", 1981)."""
+_CUBIC_OF_AVERAGES = -0.5
+"""That which PyTorch takes for averages."""
 
 
-def _cubic(distance: Any) -> Any:
+def _cubic(distance: Any, a: float = _CUBIC) -> Any:
     """Keys' kernel at distances from 0 to 2."""
-    a, d = _CUBIC, np.abs(distance)
+    d = np.abs(distance)
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
     return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
@@ -59,26 +61,18 @@ def _taps(kind: str, size: int, count: int, scale: float, align_corners: bool) -
 
 
 def _smoothed(kind: str, size: int, count: int, scale: float, align_corners: bool) -> Any:
-    """A matrix [count, size] whose rows are averages as wide as an output element: interpolation without aliases."""
+    """A matrix [size, count] whose columns are averages as wide as an output element: interpolation without aliases."""
     reach = {"linear": 1.0, "cubic": 2.0}[kind]
     step = ((size - 1) / (count - 1) if count > 1 else 0.0) if align_corners else scale
     wide = max(step, 1.0)
-    matrix = np.zeros((count, size))
+    matrix = np.zeros((size, count))
     for i in range(count):
         centre = step * i + 0.5 if align_corners else step * (i + 0.5)
         first, last = max(int(centre - reach * wide + 0.5), 0), min(int(centre + reach * wide + 0.5), size)
         at = (np.arange(first, last) - centre + 0.5) / wide
-        row = np.maximum(1 - np.abs(at), 0) if kind == "linear" else _antialias_cubic(at)
-        matrix[i, first:last] = row / row.sum()
+        row = np.maximum(1 - np.abs(at), 0) if kind == "linear" else _cubic(at, _CUBIC_OF_AVERAGES)
+        matrix[first:last, i] = row / row.sum()
     return matrix
-
-
-def _antialias_cubic(distance: Any) -> Any:
-    """Keys' kernel with the parameter -1/2, which PyTorch takes for averages."""
-    a, d = -0.5, np.abs(distance)
-    near = ((a + 2) * d - (a + 3)) * d * d + 1
-    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
 
 
 def _along(b: Builder, array: Any, like: TensorType, axis: int) -> Value:
@@ -99,11 +93,7 @@ def _interpolate(
         size = int(known(own[axis]))
         shape = tuple(count if a == axis else s for a, s in enumerate(own))
         if antialias:
-            matrix = _smoothed(kind, size, count, scale, align_corners)
-            turned = b.dot_general(
-                x, b.const(matrix, TensorType(dtype_of(x), matrix.shape)), contract=((axis,), (1,)), batch=((), ())
-            )
-            x = b.transpose(turned, perm=(*range(axis), len(own) - 1, *range(axis, len(own) - 1)))
+            x = mixed(b, x, _smoothed(kind, size, count, scale, align_corners), axis)
             continue
         total: Value | None = None
         for places, weights in _taps(kind, size, count, scale, align_corners):
