@@ -27,10 +27,10 @@ from rustorch.frontend.emission import (
     shape_of,
 )
 from rustorch.frontend.storage import into
-from rustorch.ir.dims import Size, minimum, product
+from rustorch.ir.dims import minimum, product
 from rustorch.ir.dtypes import i32, i64
 from rustorch.ir.types import DType, TensorType
-from rustorch.ops.matrices import by_row, matrix, mm, part, places, square, turned
+from rustorch.ops.matrices import block, by_row, matrix, mm, part, square, turned, unit_lower
 
 
 class Slogdet(NamedTuple):
@@ -277,17 +277,7 @@ def _triangles(b: Builder, lu: Value) -> tuple[Value, Value]:
     """L and U."""
     rows, columns = shape_of(lu)[-2:]
     size = minimum(rows, columns)
-    low, up = _corner(b, lu, rows, size), _corner(b, lu, size, columns)
-    low = b.select(b.eq(*places(b, low)), b.const(1, low), part(b, low, "gt"))
-    return low, part(b, up, "le")
-
-
-def _corner(b: Builder, x: Value, rows: Size, columns: Size) -> Value:
-    shape = shape_of(x)
-    if shape[-2:] == (rows, columns):
-        return x
-    found: Value = b.slice(x, starts=(0,) * len(shape), limits=(*shape[:-2], rows, columns), strides=(1,) * len(shape))
-    return found
+    return unit_lower(b, block(b, lu, rows, size)), part(b, block(b, lu, size, columns), "le")
 
 
 def lu(A: Any, *, pivot: builtins.bool = True, out: Any = None) -> Any:

@@ -31,7 +31,7 @@ from rustorch.frontend.statistics import length
 from rustorch.frontend.storage import into
 from rustorch.ir.dims import Size, product
 from rustorch.ir.types import DType, TensorType
-from rustorch.ops.matrices import matrix, mm, part, places, square, turned
+from rustorch.ops.matrices import matrix, mm, square, turned, unit_lower
 
 # --- Functions of matrices --------------------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ def householder_product(b: Builder, A: Value, tau: Value) -> Value:
     count = shape_of(tau)[-1]
     if not isinstance(count, builtins.int):
         raise Unsupported(compose("householder_product needs a known number of reflections", f"found {count}"))
-    v = b.select(b.eq(*places(b, A)), b.const(1, A), part(b, A, "gt"))
+    v = unit_lower(b, A)
     found = identity(b, A)
     lead = shape_of(A)[:-2]
     for k in reversed(range(count)):

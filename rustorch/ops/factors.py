@@ -6,7 +6,7 @@ from typing import Any
 
 from rustorch.errors import GradError, ShapeError
 from rustorch.ir.builder import Builder
-from rustorch.ir.dims import Size, minimum
+from rustorch.ir.dims import minimum
 from rustorch.ir.dtypes import f64, i32, i64
 from rustorch.ir.graph import Value
 from rustorch.ir.op import Refusal, Rules, Sample, Zero
@@ -38,6 +38,7 @@ from rustorch.ops.matrices import (
     symmetric,
     total,
     turned,
+    unit_lower,
     well,
 )
 
@@ -52,19 +53,6 @@ def _lu_type(a: Type) -> tuple[TensorType, TensorType]:
 def _row_places(b: Builder, pivots: Value, lu: Value) -> Value:
     """For each element of P^T A, the row of A that it is from."""
     return by_row(b, b.row_order(pivots, lu), lu)
-
-
-def _lu_parts(b: Builder, lu: Value) -> tuple[Size, Value, Value]:
-    """k = min(m, n), and the k x k blocks of L (its diagonal is not there) and U."""
-    size = minimum(*shape_of(lu)[-2:])
-    core = block(b, lu, size, size)
-    return size, core, core
-
-
-def _unit_lower(b: Builder, x: Value) -> Value:
-    """The lower triangle with ones on the diagonal, zeros above."""
-    found: Value = b.select(b.eq(*places(b, x)), b.const(1, x), part(b, x, "gt"))
-    return found
 
 
 def _right_upper(b: Builder, up: Value, x: Value, transposed: bool = False) -> Value:
@@ -83,14 +71,15 @@ def _lu_jvp(b: Builder, operands: Values, tangents: Maybe, results: Values, attr
     if t is None:
         return [None, None]
     rows, columns = shape_of(lu)[-2:]
-    size, low, up = _lu_parts(b, lu)
+    size = minimum(rows, columns)
+    low = up = block(b, lu, size, size)  # of L and U; the diagonal of L is not there
     moved = b.gather(t, _row_places(b, pivots, lu), axis=len(shape_of(lu)) - 2)
     y = b.solve_triangular(low, _right_upper(b, up, block(b, moved, size, size)), upper=False, unit=True)
     if rows == size:
         wide = b.sub(b.solve_triangular(low, moved, upper=False, unit=True), mm(b, part(b, y, "gt"), part(b, lu, "le")))
-        core = mm(b, _unit_lower(b, low), part(b, y, "gt"))
+        core = mm(b, unit_lower(b, low), part(b, y, "gt"))
         return [b.add(grown(b, core, rows, columns), part(b, wide, "le")), None]
-    tall = b.sub(_right_upper(b, up, moved), mm(b, _unit_lower(b, lu), part(b, y, "le")))
+    tall = b.sub(_right_upper(b, up, moved), mm(b, unit_lower(b, lu), part(b, y, "le")))
     core = mm(b, part(b, y, "le"), part(b, up, "le"))
     return [b.add(grown(b, core, rows, columns), part(b, tall, "gt")), None]
 
@@ -101,11 +90,12 @@ def _lu_vjp(b: Builder, cotangents: Maybe, operands: Values, results: Values, at
     if ct is None:
         return [None]
     rows, columns = shape_of(lu)[-2:]
-    size, low, up = _lu_parts(b, lu)
+    size = minimum(rows, columns)
+    low = up = block(b, lu, size, size)  # of L and U; the diagonal of L is not there
     lower_ct, upper_ct = part(b, ct, "gt"), part(b, ct, "le")
-    upper, lower = part(b, lu, "le"), _unit_lower(b, lu)
+    upper, lower = part(b, lu, "le"), unit_lower(b, lu)
     if rows == size:
-        h = b.sub(mm(b, turned(b, _unit_lower(b, low)), block(b, lower_ct, size, size)), mm(b, upper_ct, turned(b, upper)))
+        h = b.sub(mm(b, turned(b, unit_lower(b, low)), block(b, lower_ct, size, size)), mm(b, upper_ct, turned(b, upper)))
         middle = _right_upper(b, up, part(b, h, "gt"), transposed=True)
         whole = b.solve_triangular(turned(b, low), b.add(upper_ct, grown(b, middle, rows, columns)), upper=True, unit=True)
     else:

@@ -91,6 +91,12 @@ def part(b: Builder, x: Value, which: str) -> Value:
     return found
 
 
+def unit_lower(b: Builder, x: Value) -> Value:
+    """The lower triangle with ones on the diagonal, zeros above."""
+    found: Value = b.select(b.eq(*places(b, x)), b.const(1, x), part(b, x, "gt"))
+    return found
+
+
 def half_diagonal(b: Builder, x: Value) -> Value:
     """The matrix with its diagonal halved."""
     found: Value = b.select(b.eq(*places(b, x)), b.mul(x, 0.5), x)
