@@ -36,6 +36,7 @@ from rustorch.frontend.storage import into
 from rustorch.ir.dims import product
 from rustorch.ir.dtypes import bool_, f64, i64
 from rustorch.ir.types import DType, TensorType
+from rustorch.ops.matrices import by_column, by_row, diagonal
 
 # --- Spreads ----------------------------------------------------------------------------------------------------------
 
@@ -56,10 +57,11 @@ def _spread(b: Builder, x: Value, dim: Dims, correction: float, keepdim: builtin
     return found, mean if keepdim else reshape(b, mean, shape_of(total))
 
 
-def _root(b: Builder, x: Value) -> Value:
-    """The square root of a sum of squares; its derivative at 0 is 0."""
+def _root(b: Builder, x: Value, p: float = 2) -> Value:
+    """The p-th root of a sum of powers; its derivative at 0 is 0."""
     zero = b.eq(x, 0)
-    found: Value = b.select(zero, x, b.sqrt(b.select(zero, b.const(1, x), x)))
+    safe = b.select(zero, b.const(1, x), x)
+    found: Value = b.select(zero, x, b.sqrt(safe) if p == 2 else b.pow(safe, 1 / p))
     return found
 
 
@@ -149,11 +151,8 @@ def corrcoef(b: Builder, input: Value) -> Value:
     found = cov.emit(b, input)
     if not shape_of(found):
         return b.div(found, found)  # type: ignore[no-any-return]
-    size = shape_of(found)[0]
-    on = b.eq(*(b.iota(type=TensorType(i64, (size, size)), axis=axis) for axis in (0, 1)))
-    diagonal = b.sqrt(reduce(b, "sum", b.select(on, found, b.const(0, found)), 1))
-    for axis in (0, 1):
-        found = b.div(found, b.broadcast_to(diagonal, shape=(size, size), dims=(axis,)))
+    deviation = b.sqrt(diagonal(b, found))
+    found = b.div(b.div(found, by_row(b, deviation, found)), by_column(b, deviation, found))
     return b.minimum(b.maximum(found, -1.0), 1.0)  # type: ignore[no-any-return]
 
 
@@ -174,11 +173,7 @@ def length(b: Builder, x: Value, p: float, dim: Dims = None, keepdim: builtins.b
     if p == 1:
         return reduce(b, "sum", size, dim, keepdim)
     total = reduce(b, "sum", b.mul(x, x) if p == 2 else b.pow(size, p), dim, keepdim)
-    if p == 2:
-        return _root(b, total)
-    zero = b.eq(total, 0)
-    found: Value = b.select(zero, total, b.pow(b.select(zero, b.const(1, total), total), 1 / p))
-    return found
+    return _root(b, total, p)
 
 
 @operation(name="norm")
