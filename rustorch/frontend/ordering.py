@@ -150,13 +150,16 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
 
 def _picked(b: Builder, x: Value, values: Value, places: Value, axis: int, k: int, keepdim: bool) -> Ordered:
     """Element k in order along an axis, and its place."""
-    shape = shape_of(x)
-    if not shape:
+    if not shape_of(x):
         return Ordered(values, places)
-    found = [part(b, v, axis, k, k + 1) for v in (values, places)]
-    if not keepdim:
-        found = [b.reshape(v, shape=tuple(n for a, n in enumerate(shape) if a != axis)) for v in found]
-    return Ordered(*found)
+    return _one(b, [part(b, v, axis, k, k + 1) for v in (values, places)], axis, keepdim)
+
+
+def _one(b: Builder, found: list[Value], axis: int, keepdim: bool) -> Ordered:
+    """An element and its place, of size 1 along an axis, which is left out unless it is kept."""
+    if keepdim:
+        return Ordered(*found)
+    return Ordered(*(b.reshape(v, shape=tuple(n for a, n in enumerate(shape_of(v)) if a != axis)) for v in found))
 
 
 @operation(name="kthvalue")
@@ -194,10 +197,7 @@ def _median(b: Builder, input: Value, dim: int, keepdim: bool, skip: bool) -> Or
             place = b.maximum(b.div(b.sub(numbers, 1), 2), 0)
         else:  # the first NaN of those at the end
             place = b.select(b.gt(count, 0), b.sub(size, count), place)
-    found = [b.gather(x, place, axis=axis) for x in (values, places)]
-    if not keepdim:
-        found = [b.reshape(x, shape=tuple(n for a, n in enumerate(shape) if a != axis)) for x in found]
-    return Ordered(*found)
+    return _one(b, [b.gather(x, place, axis=axis) for x in (values, places)], axis, keepdim)
 
 
 def _middle(input: Any, dim: int | None, keepdim: bool, skip: bool) -> Any:
@@ -231,10 +231,7 @@ def mode(b: Builder, input: Value, dim: int = -1, keepdim: bool = False) -> Orde
     new = b.or_(b.eq(counts, 0), b.ne(values, _before(b, values, axis)))
     start, _ = b.cummax(b.select(new, counts, b.const(0, counts)), axis=axis)
     last = b.reshape(b.argmax(b.sub(counts, start), axis=axis), shape=(*shape[:axis], 1, *shape[axis + 1 :]))
-    found = [b.gather(x, last, axis=axis) for x in (values, places)]
-    if not keepdim:
-        found = [b.reshape(x, shape=tuple(n for a, n in enumerate(shape) if a != axis)) for x in found]
-    return Ordered(*found)
+    return _one(b, [b.gather(x, last, axis=axis) for x in (values, places)], axis, keepdim)
 
 
 def _before(b: Builder, x: Value, axis: int) -> Value:
@@ -270,10 +267,7 @@ def _quantile(b: Builder, input: Value, q: Value, dim: int, keepdim: bool, inter
     weight = {"lower": 0.0, "higher": 1.0, "midpoint": 0.5}.get(interpolation)
     part = b.sub(at, low) if weight is None else b.select(b.eq(low, high), b.const(0, at), b.const(weight, at))
     found = b.select(b.eq(part, 0), below, b.add(below, b.mul(part, b.sub(above, below))))
-    if skip:
-        found = b.select(b.lt(last, 0), b.const(math.nan, found), found)
-    else:
-        found = b.select(b.gt(count, 0), b.const(math.nan, found), found)
+    found = b.select(b.lt(last, 0) if skip else b.gt(count, 0), b.const(math.nan, found), found)
     front = b.transpose(found, perm=(axis, *others))
     rest = tuple(1 if a == axis else n for a, n in enumerate(shape)) if keepdim else tuple(shape[a] for a in others)
     if not shape_of(input):
