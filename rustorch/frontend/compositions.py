@@ -25,7 +25,7 @@ from rustorch.frontend.emission import (
     together,
 )
 from rustorch.ir.dims import product
-from rustorch.ir.dtypes import bool_, f64, i32, i64
+from rustorch.ir.dtypes import bool_, f64, i32, i64, title
 from rustorch.ir.types import DType, TensorType
 
 # --- Parts of a number ------------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def rounded(b: Builder, input: Value, decimals: int = 0) -> Value:
     """The nearest number with so many decimals (of tens, if negative); halves go to the even one."""
     if not _is_float(input):
         if decimals:
-            raise DTypeError(f'"round_cpu" not implemented for \'{dtype_of(input).name.capitalize()}\'')
+            raise DTypeError(f'"round_cpu" not implemented for \'{title(dtype_of(input))}\'')
         return input
     if decimals == 0:
         whole: Value = b.round_even(input)
@@ -143,7 +143,7 @@ def nextafter(b: Builder, input: Value, other: Value) -> Value:
     """The floating-point number next to x in the direction of the other."""
     x, y = together(b, input, other)
     if not _is_float(x):
-        raise DTypeError(f'"nextafter" not implemented for \'{dtype_of(x).name.capitalize()}\'')
+        raise DTypeError(f'"nextafter" not implemented for \'{title(dtype_of(x))}\'')
     bits = i64 if dtype_of(x) is f64 else i32
     up = b.eq(b.lt(x, y), b.gt(x, 0))  # the bits of negative numbers grow downwards
     whole = b.bitcast(x, dtype=bits)
@@ -226,7 +226,7 @@ def isclose(
     if dtype_of(input) is not dtype_of(other):
         raise DTypeError(
             compose(
-                f"{dtype_of(input).name.capitalize()} did not match {dtype_of(other).name.capitalize()}", todo="Convert one of them first."
+                f"{title(dtype_of(input))} did not match {title(dtype_of(other))}", todo="Convert one of them first."
             )
         )
     x, y = together(b, input, other)

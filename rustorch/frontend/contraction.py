@@ -31,6 +31,7 @@ from rustorch.frontend.movement import listed
 from rustorch.frontend.statistics import length
 from rustorch.frontend.storage import into
 from rustorch.ir.dims import Size, product
+from rustorch.ir.dtypes import title
 
 # --- Vectors and matrices ---------------------------------------------------------------------------------------------
 
@@ -124,8 +125,8 @@ def _added(b: Builder, input: Value, product_: Value, beta: Operand, alpha: Oper
     if dtype_of(input) is not dtype_of(product_):
         raise DTypeError(
             compose(
-                f"self and mat2 must have the same dtype, but got {dtype_of(input).name.capitalize()} and "
-                f"{dtype_of(product_).name.capitalize()}",
+                f"self and mat2 must have the same dtype, but got {title(dtype_of(input))} and "
+                f"{title(dtype_of(product_))}",
                 todo="Convert one of them first.",
             )
         )

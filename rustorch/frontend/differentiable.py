@@ -11,7 +11,8 @@ from rustorch.frontend import backward, elementwise, graph, hooks
 from rustorch.frontend.base import Link, TensorBase, concrete
 from rustorch.frontend.creation import check_can_require
 from rustorch.frontend.state import local
-from rustorch.frontend.storage import become_leaf, is_leaf, link, root_of, take, title, version_of
+from rustorch.frontend.storage import become_leaf, is_leaf, link, root_of, take, version_of
+from rustorch.ir.dtypes import title
 
 
 class Differentiable(TensorBase):

@@ -11,7 +11,7 @@ from rustorch.frontend.state import defaults
 from rustorch.ir import dims
 from rustorch.ir.builder import Builder
 from rustorch.ir.dims import Size
-from rustorch.ir.dtypes import bool_, i64
+from rustorch.ir.dtypes import bool_, i64, title
 from rustorch.ir.dtypes import promote as meet
 from rustorch.ir.graph import Value
 from rustorch.ir.types import DType, TensorType
@@ -210,7 +210,7 @@ def average(b: Builder, x: Value, dim: int | Sequence[int] | None = None, keepdi
         raise DTypeError(
             compose(
                 "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
-                f"Got: {dtype_of(x).name.capitalize()}",
+                f"Got: {title(dtype_of(x))}",
                 todo="Convert it first: x.float().mean()",
             )
         )

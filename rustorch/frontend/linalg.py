@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rustorch.errors import DTypeError, ShapeError, Unsupported, compose
+from rustorch.errors import ShapeError, Unsupported, compose
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.emission import (
     Builder,
@@ -28,9 +28,9 @@ from rustorch.frontend.emission import (
 )
 from rustorch.frontend.storage import into
 from rustorch.ir.dims import minimum, product
-from rustorch.ir.dtypes import i32, i64
+from rustorch.ir.dtypes import i32, i64, title
 from rustorch.ir.types import DType, TensorType
-from rustorch.ops.matrices import block, by_row, matrix, mm, part, square, turned, unit_lower
+from rustorch.ops.matrices import block, by_row, different_types, matrix, mm, part, square, turned, unit_lower
 
 
 class Slogdet(NamedTuple):
@@ -130,10 +130,7 @@ def _check_system(name: str, a: Value, right: Value, left: builtins.bool = True)
         equation = "AX = B" if left else "XA = B"
         raise ShapeError(f"linalg.{name}: Incompatible shapes of A and B for the equation {equation} ({sizes[0]} and {sizes[1]})")
     if dtype_of(a) is not dtype_of(right):
-        words = [{"f32": "Float", "f64": "Double"}.get(dtype_of(x).short, dtype_of(x).name.capitalize()) for x in (a, right)]
-        raise DTypeError(
-            f"linalg.{name}: Expected A and B to have the same dtype, but found A of type {words[0]} and B of type {words[1]} instead"
-        )
+        raise different_types(name, dtype_of(a), dtype_of(right))
 
 
 def _epsilon(dtype: DType) -> builtins.float:
@@ -430,7 +427,7 @@ def pinv_op(b: Builder, A: Value, atol: builtins.float, rtol: builtins.float, he
 def pinv(A: Any, rcond: Any = None, hermitian: builtins.bool = False, *, atol: Any = None, rtol: Any = None, out: Any = None) -> Any:
     """The pseudoinverse: singular values up to max(atol, rtol * the largest) count as zeros."""
     if isinstance(A, TensorBase) and len(A._type.shape) < 2:
-        found = f"{A._type.dtype.name.capitalize()}{{{list(A._type.shape)}}}"
+        found = f"{title(A._type.dtype)}{{{list(A._type.shape)}}}"
         raise ShapeError(
             f"linalg.pinv({found}): expected a tensor with 2 or more dimensions of float, double, cfloat or cdouble types"
         )

@@ -30,6 +30,7 @@ from rustorch.frontend.reduction import dims_from
 from rustorch.frontend.statistics import length
 from rustorch.frontend.storage import into
 from rustorch.ir.dims import Size, product
+from rustorch.ir.dtypes import title
 from rustorch.ir.types import DType, TensorType
 from rustorch.ops.matrices import matrix, mm, square, turned, unit_lower
 
@@ -174,7 +175,7 @@ def matrix_norm_op(b: Builder, A: Value, ord: Any, dim: tuple[builtins.int, buil
     if len(shape) < 2:
         raise ShapeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
     if dtype_of(A).kind != "float":
-        raise DTypeError(f"linalg.matrix_norm: Expected a floating point or complex tensor as input. Got {dtype_of(A).name.capitalize()}")
+        raise DTypeError(f"linalg.matrix_norm: Expected a floating point or complex tensor as input. Got {title(dtype_of(A))}")
     rows, columns = (axis_of(d, len(shape)) for d in dim)
     if rows == columns:
         raise ShapeError(f"linalg.matrix_norm: dims must be different. Got ({dim[0]}, {dim[1]})")

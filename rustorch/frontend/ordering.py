@@ -13,7 +13,7 @@ from rustorch.frontend.dtype import as_dtype
 from rustorch.frontend.emission import Builder, Value, axis_of, convert, dtype_of, operation, promote, shape_of
 from rustorch.frontend.movement import part, reshape
 from rustorch.frontend.operation import from_array
-from rustorch.ir.dtypes import i32, i64
+from rustorch.ir.dtypes import i32, i64, title
 from rustorch.ir.types import DType, TensorType
 
 
@@ -84,8 +84,8 @@ def cummin(b: Builder, input: Value, dim: int) -> Ordered:
 def logcumsumexp(b: Builder, input: Value, dim: int) -> Value:
     """The logarithm of the sum of exponentials of all elements up to each one, along a dimension, without overflow."""
     if dtype_of(input).kind != "float":
-        kind = {"bool": "Bool", "i32": "Int", "i64": "Long"}.get(dtype_of(input).short, str(dtype_of(input)))
-        raise Unsupported(compose(f"\"logcumsumexp_out_cpu\" not implemented for '{kind}'", todo="Convert the input to floats."))
+        words = f"\"logcumsumexp_out_cpu\" not implemented for '{title(dtype_of(input))}'"
+        raise Unsupported(compose(words, todo="Convert the input to floats."))
     axis = _axis(input, dim)
     if not shape_of(input):
         return input

@@ -34,9 +34,9 @@ from rustorch.frontend.indexing import added_at, index_put_op, nonzero, nonzero_
 from rustorch.frontend.movement import check_source, part, put_slice_op
 from rustorch.frontend.operation import from_array
 from rustorch.frontend.statistics import running_sum
-from rustorch.frontend.storage import into, title
+from rustorch.frontend.storage import into
 from rustorch.ir.dims import product
-from rustorch.ir.dtypes import bool_, i32, i64
+from rustorch.ir.dtypes import bool_, i32, i64, title
 
 # --- Indices of a tensor's rank ---------------------------------------------------------------------------------------
 
@@ -218,8 +218,8 @@ def _slices_written(b: Builder, name: str, input: Value, dim: int, index: Value,
     places = _vector(b, name, index)
     if dtype_of(source) is not dtype_of(input):
         raise DTypeError(
-            f"{name}(): self and source expected to have the same dtype, but got (self) {dtype_of(input).name.capitalize()} and "
-            f"(source) {dtype_of(source).name.capitalize()}"
+            f"{name}(): self and source expected to have the same dtype, but got (self) {title(dtype_of(input))} and "
+            f"(source) {title(dtype_of(source))}"
         )
     x, added = (reshape(b, v, (1,)) if not shape_of(v) else v for v in (input, source))
     axis = axis_of(dim, len(shape_of(x)))

@@ -23,7 +23,7 @@ from rustorch.frontend.movement import sizes_from
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import become_leaf, convert_to, into, rebind
 from rustorch.ir.dims import product, symbol
-from rustorch.ir.dtypes import f64, i64
+from rustorch.ir.dtypes import f64, i64, title
 from rustorch.ir.types import DType, TensorType
 from rustorch.ops.random import normal as normal_numbers
 from rustorch.ops.random import uniform as uniform_numbers
@@ -270,7 +270,7 @@ def bernoulli(input: Any, p: float | None = None, *, generator: Generator | None
     key = random_key(stream_count(input._type.shape), generator)
     if p is None:
         if input._type.dtype.kind != "float":
-            raise DTypeError(f'"bernoulli_tensor_cpu_p_" not implemented for \'{input._type.dtype.name.capitalize()}\'')
+            raise DTypeError(f'"bernoulli_tensor_cpu_p_" not implemented for \'{title(input._type.dtype)}\'')
         return into(out, bernoulli_op(key, input))
     chances = full_op(float(p), TensorType(f64, input._type.shape))
     return into(out, convert_to(bernoulli_op(key, chances), input._type.dtype))

@@ -26,8 +26,8 @@ from rustorch.frontend.emission import (
     shape_of,
     together,
 )
-from rustorch.frontend.storage import into, title
-from rustorch.ir.dtypes import bool_, i64
+from rustorch.frontend.storage import into
+from rustorch.ir.dtypes import bool_, i64, title
 from rustorch.ir.types import DType
 
 Dims = int | tuple[int, ...] | None

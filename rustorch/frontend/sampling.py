@@ -24,7 +24,7 @@ from rustorch.frontend.ordering import argsort, topk
 from rustorch.frontend.random import Generator, bernoulli_op, rand, randint, random_key, stream_count
 from rustorch.frontend.statistics import running_sum
 from rustorch.frontend.storage import into, rebind
-from rustorch.ir.dtypes import f64, i64
+from rustorch.ir.dtypes import f64, i64, title
 from rustorch.ops.random import uniform as uniform_numbers
 
 # --- Choices ----------------------------------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
     if rank not in (1, 2):
         raise ShapeError("prob_dist must be 1 or 2 dim")
     if input._type.dtype.kind != "float":
-        raise DTypeError(f"multinomial only supports floating-point dtypes for input, got: {input._type.dtype.name.capitalize()}")
+        raise DTypeError(f"multinomial only supports floating-point dtypes for input, got: {title(input._type.dtype)}")
     if num_samples <= 0:
         raise ArgumentError("cannot sample n_sample <= 0 samples")
     classes = input._type.shape[-1]

@@ -34,7 +34,7 @@ from rustorch.frontend.operation import from_array
 from rustorch.frontend.reduction import Dims, dims_from, extreme
 from rustorch.frontend.storage import into
 from rustorch.ir.dims import product
-from rustorch.ir.dtypes import bool_, f64, i64
+from rustorch.ir.dtypes import bool_, f64, i64, title
 from rustorch.ir.types import DType, TensorType
 from rustorch.ops.matrices import by_column, by_row, diagonal
 
@@ -163,7 +163,7 @@ def length(b: Builder, x: Value, p: float, dim: Dims = None, keepdim: builtins.b
     """The p-norm over dimensions. Its derivative at 0 is 0."""
     if dtype_of(x).kind != "float":
         raise DTypeError(
-            compose(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {dtype_of(x).name.capitalize()}")
+            compose(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {title(dtype_of(x))}")
         )
     size = b.abs(x)
     if p in (float("inf"), float("-inf")):
@@ -254,7 +254,7 @@ def nanmean_op(b: Builder, input: Value, dim: Dims, keepdim: builtins.bool, dtyp
     x = input if dtype is None else convert(b, input, dtype)
     if dtype_of(x).kind != "float":
         raise DTypeError(
-            f"nanmean(): expected input to have floating point or complex dtype but got {dtype_of(x).name.capitalize()}"
+            f"nanmean(): expected input to have floating point or complex dtype but got {title(dtype_of(x))}"
         )
     there = b.eq(x, x)
     total = reduce(b, "sum", b.select(there, x, b.const(0, x)), dim, keepdim)
@@ -422,7 +422,7 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0, *, out: A
     if bins <= 0:
         raise ArgumentError("bins must be > 0")
     if input._type.dtype.kind != "float":
-        raise DTypeError(f'"histogram_cpu" not implemented for \'{input._type.dtype.name.capitalize()}\'')
+        raise DTypeError(f'"histogram_cpu" not implemented for \'{title(input._type.dtype)}\'')
     if max < min:
         raise ArgumentError("max must be larger than min")
     low, high = float(min), float(max)

@@ -23,7 +23,7 @@ from rustorch.frontend.operation import set_writer
 from rustorch.frontend.segment import LEAF, VARIABLE, Track, keep_apart
 from rustorch.frontend.state import local
 from rustorch.ir.dims import product
-from rustorch.ir.dtypes import bool_, i64
+from rustorch.ir.dtypes import bool_, i64, title
 from rustorch.ir.op import REGISTRY
 from rustorch.ir.types import DType, TensorType
 
@@ -211,14 +211,6 @@ def fitted(x: TensorBase, value: TensorBase) -> Any:
         )
     check_category(own.dtype, new.dtype)
     return convert_to(value, own.dtype)
-
-
-_TITLES = {"f32": "Float", "f64": "Double", "i32": "Int", "i64": "Long", "bool": "Bool"}
-
-
-def title(dtype: DType) -> str:
-    """PyTorch's name of an element type in messages: Float, Long."""
-    return _TITLES.get(dtype.short, dtype.name)
 
 
 def write(x: TensorBase, value: TensorBase) -> None:
@@ -433,4 +425,4 @@ def noted(views: Sequence[weakref.ref[TensorBase]], view: TensorBase) -> Sequenc
     return found
 
 
-__all__ = ["VARIABLE", "become_leaf", "check_writable", "into", "is_leaf", "link", "rebind", "store", "title", "tracked", "write"]
+__all__ = ["VARIABLE", "become_leaf", "check_writable", "into", "is_leaf", "link", "rebind", "store", "tracked", "write"]

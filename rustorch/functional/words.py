@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from rustorch.errors import Unsupported, compose
 from rustorch.frontend.emit import Size, Value, dtype_of
-
-_TITLES = {"f32": "Float", "f64": "Double", "i32": "Int", "i64": "Long", "bool": "Bool"}
+from rustorch.ir import dtypes
 
 
 def title(x: Value) -> str:
     """`Float`, `Long`, …"""
-    return _TITLES[dtype_of(x).short]
+    return dtypes.title(dtype_of(x))
 
 
 def known(size: Size) -> float:

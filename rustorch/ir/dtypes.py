@@ -30,6 +30,14 @@ _PROMOTION = (
 )
 
 
+_TITLES = {f32: "Float", f64: "Double", i32: "Int", i64: "Long", bool_: "Bool"}
+
+
+def title(dtype: DType) -> str:
+    """PyTorch's name of an element type in messages: Float, Long."""
+    return _TITLES.get(dtype, dtype.name)
+
+
 def promote(left: DType, right: DType) -> DType:
     """The element type that two tensors meet in."""
     return _PROMOTION[DTYPES.index(left)][DTYPES.index(right)]

@@ -10,7 +10,7 @@ import numpy as np
 from rustorch.errors import DTypeError, ShapeError
 from rustorch.ir.builder import Builder
 from rustorch.ir.dims import Size
-from rustorch.ir.dtypes import FLOATS, f32, f64, i32, i64
+from rustorch.ir.dtypes import FLOATS, f32, f64, i32, i64, title
 from rustorch.ir.graph import Value
 from rustorch.ir.op import Callout, Internal, OpDef, Refusal, Rules, Sample, Zero
 from rustorch.ir.types import DType, TensorType, Type
@@ -28,8 +28,7 @@ def matrix(name: str, x: Type) -> TensorType:
     if type_.rank < 2:
         raise ShapeError(f"linalg.{name}: The input tensor A must have at least 2 dimensions.")
     if type_.dtype not in FLOATS:
-        word = {"bool": "Bool", "i32": "Int", "i64": "Long"}.get(type_.dtype.short, type_.dtype.name)
-        raise DTypeError(f"linalg.{name}: Expected a floating point or complex tensor as input. Got {word}")
+        raise DTypeError(f"linalg.{name}: Expected a floating point or complex tensor as input. Got {title(type_.dtype)}")
     return type_
 
 
@@ -43,14 +42,18 @@ def square(name: str, x: Type) -> TensorType:
     return type_
 
 
+def different_types(name: str, a: DType, b: DType) -> Exception:
+    """What PyTorch says of A X = B in two element types."""
+    return DTypeError(
+        f"linalg.{name}: Expected A and B to have the same dtype, but found A of type {title(a)} and B of type {title(b)} instead"
+    )
+
+
 def system(name: str, a: Type, b: Type) -> TensorType:
     """The type of X in A X = B."""
     left, right = square(name, a), tensor(name, b)
     if left.dtype is not right.dtype:
-        words = [{"f32": "Float", "f64": "Double"}.get(t.dtype.short, t.dtype.name) for t in (left, right)]
-        raise DTypeError(
-            f"linalg.{name}: Expected A and B to have the same dtype, but found A of type {words[0]} and B of type {words[1]} instead"
-        )
+        raise different_types(name, left.dtype, right.dtype)
     if right.rank != left.rank or right.shape[:-1] != left.shape[:-1]:
         sizes = "x".join(map(str, right.shape[-2:]))
         raise ShapeError(

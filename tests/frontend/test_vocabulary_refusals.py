@@ -101,6 +101,9 @@ REFUSED: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ("multi_margin", lambda: rustorch.functional.multi_margin_loss(T(X), T([0, 1, 4])), IndexError, "out of bounds"),
     ("heaviside", lambda: rustorch.heaviside(T(X), T([1])), RuntimeError, "different dtypes"),
     ("lerp", lambda: rustorch.lerp(T(X), T(X).float(), 0.5), RuntimeError, "expected dtype"),
+    ("the name of integers", lambda: T([1, 2]).mean(), RuntimeError, "Got: Long"),
+    ("the names of two types", lambda: rustorch.isclose(T([1.0]), T([1])), RuntimeError, "Float did not match Long"),
+    ("the name of doubles", lambda: rustorch.addmm(T(X[:3, :3]).float(), T(X), T(X.T.copy())), RuntimeError, "got Float and Double"),
 ]
 
 
