@@ -21,6 +21,7 @@ from rustorch.frontend.emission import (
     promote,
     reduce,
     reshape,
+    scaled,
     shape_of,
     together,
 )
@@ -338,8 +339,7 @@ def lerp(b: Builder, input: Value, end: Value, weight: Operand) -> Value:
 def addcmul(b: Builder, input: Value, tensor1: Value, tensor2: Value, *, value: Operand = 1) -> Value:
     """`input + value * tensor1 * tensor2`."""
     x, u, v = together(b, input, tensor1, tensor2)
-    term = b.mul(u, v)
-    found: Value = b.add(x, term if value == 1 else b.mul(broadcast_to(b, convert(b, value, dtype_of(x)), shape_of(x)), term))
+    found: Value = b.add(x, scaled(b, b.mul(u, v), value))
     return found
 
 
@@ -351,8 +351,7 @@ def addcdiv(b: Builder, input: Value, tensor1: Value, tensor2: Value, *, value: 
         raise DTypeError(
             compose("Integer division with addcdiv is no longer supported", todo="Convert the tensors to floating point first.")
         )
-    term = b.div(u, v)
-    found: Value = b.add(x, term if value == 1 else b.mul(broadcast_to(b, convert(b, value, dtype_of(x)), shape_of(x)), term))
+    found: Value = b.add(x, scaled(b, b.div(u, v), value))
     return found
 
 

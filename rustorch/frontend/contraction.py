@@ -17,13 +17,13 @@ from rustorch.frontend.emission import (
     axis_of,
     broadcast_shapes,
     broadcast_to,
-    convert,
     dtype_of,
     matmul,
     operation,
     promote,
     reduce,
     reshape,
+    scaled,
     shape_of,
     together,
 )
@@ -130,12 +130,10 @@ def _added(b: Builder, input: Value, product_: Value, beta: Operand, alpha: Oper
                 todo="Convert one of them first.",
             )
         )
-    shape = shape_of(product_)
-    scaled = product_ if alpha == 1 else b.mul(product_, broadcast_to(b, convert(b, alpha, dtype_of(product_)), shape))
+    term = scaled(b, product_, alpha)
     if beta == 0:
-        return scaled
-    x = input if beta == 1 else b.mul(input, broadcast_to(b, convert(b, beta, dtype_of(input)), shape_of(input)))
-    found: Value = b.add(broadcast_to(b, x, shape), scaled)
+        return term
+    found: Value = b.add(broadcast_to(b, scaled(b, input, beta), shape_of(product_)), term)
     return found
 
 

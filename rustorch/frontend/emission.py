@@ -195,6 +195,14 @@ def reduce(b: Builder, kind: str, x: Value, dim: int | Sequence[int] | None = No
     return keep(b, reduced, x, axes) if keepdim else reduced
 
 
+def scaled(b: Builder, x: Value, factor: Operand) -> Value:
+    """The value times a number; as it is, times 1."""
+    if factor == 1:
+        return x
+    found: Value = b.mul(x, broadcast_to(b, convert(b, factor, dtype_of(x)), shape_of(x)))
+    return found
+
+
 def count(x: Value, dim: int | Sequence[int] | None = None) -> int:
     """How many elements a reduction over dimensions combines."""
     shape = shape_of(x)

@@ -28,6 +28,7 @@ from rustorch.frontend.emission import (
     dtype_of,
     operation,
     reshape,
+    scaled,
     shape_of,
 )
 from rustorch.frontend.indexing import added_at, index_put_op, nonzero, nonzero_arrays, wrapped
@@ -237,9 +238,8 @@ def _slices_written(b: Builder, name: str, input: Value, dim: int, index: Value,
 @operation
 def index_add(b: Builder, input: Value, dim: int, index: Value, source: Value, *, alpha: Operand = 1) -> Value:
     """The tensor with slices of `source`, times `alpha`, added at places along a dimension."""
-    if alpha != 1:
-        source = b.mul(source, broadcast_to(b, convert(b, alpha, dtype_of(source)), shape_of(source)))
-    return _slices_written(b, "index_add", input, dim, index, source, lambda x, i, u, axis: added_at(b, x, i, u, axis))
+    added = scaled(b, source, alpha)
+    return _slices_written(b, "index_add", input, dim, index, added, lambda x, i, u, axis: added_at(b, x, i, u, axis))
 
 
 @operation
