@@ -111,7 +111,25 @@ class Dropout(Module):
         return f"p={self.p}, inplace={self.inplace}"
 
 
-class LayerNorm(Module):
+class Affine(Module):
+    """A layer that ends with a weight and a bias, both of which may be left out."""
+
+    weight: Any
+    bias: Any
+
+    def _take_affine(self, shape: tuple[int, ...], weight: bool, bias: bool, device: Any, dtype: Any) -> None:
+        self.register_parameter("weight", Parameter(rustorch.ones(shape, dtype=dtype, device=device)) if weight else None)
+        self.register_parameter("bias", Parameter(rustorch.zeros(shape, dtype=dtype, device=device)) if bias else None)
+
+    def reset_parameters(self) -> None:
+        """A weight of ones, a bias of zeros."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+
+class LayerNorm(Affine):
     """Mean 0 and variance 1 over the last dimensions, times a weight, plus a bias."""
 
     def __init__(
@@ -126,17 +144,7 @@ class LayerNorm(Module):
         super().__init__()
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
-        weight = Parameter(rustorch.ones(self.normalized_shape, dtype=dtype, device=device)) if elementwise_affine else None
-        self.register_parameter("weight", weight)
-        shift = Parameter(rustorch.zeros(self.normalized_shape, dtype=dtype)) if elementwise_affine and bias else None
-        self.register_parameter("bias", shift)
-
-    def reset_parameters(self) -> None:
-        """A weight of ones, a bias of zeros."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        self._take_affine(self.normalized_shape, elementwise_affine, elementwise_affine and bias, device, dtype)
 
     def forward(self, input: Any) -> Any:
         """The input, normalized."""
@@ -167,7 +175,7 @@ class RMSNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
-class BatchNorm1d(Module):
+class BatchNorm1d(Affine):
     """Mean 0 and variance 1 of each feature (dimension 1) over the batch, times a weight, plus a bias.
 
     While training, the running mean and variance follow those of the batches by `momentum` (None: they are averages over all
@@ -189,8 +197,7 @@ class BatchNorm1d(Module):
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        self.register_parameter("weight", Parameter(rustorch.ones(num_features, dtype=dtype, device=device)) if affine else None)
-        self.register_parameter("bias", Parameter(rustorch.zeros(num_features, dtype=dtype)) if affine else None)
+        self._take_affine((num_features,), affine, affine, device, dtype)
         self.register_buffer("running_mean", rustorch.zeros(num_features, dtype=dtype) if track_running_stats else None)
         self.register_buffer("running_var", rustorch.ones(num_features, dtype=dtype) if track_running_stats else None)
         self.register_buffer("num_batches_tracked", rustorch.tensor(0) if track_running_stats else None)
@@ -205,9 +212,7 @@ class BatchNorm1d(Module):
     def reset_parameters(self) -> None:
         """A weight of ones, a bias of zeros, no batches seen."""
         self.reset_running_stats()
-        if self.affine:
-            init.ones_(self.weight)
-            init.zeros_(self.bias)
+        super().reset_parameters()
 
     def forward(self, input: Any) -> Any:
         """The input, normalized."""
@@ -243,6 +248,14 @@ class BatchNorm2d(BatchNorm1d):
     """`BatchNorm1d` of images: the batch and both dimensions of the image are averaged over."""
 
     ranks = (4,)
+
+
+def draw_rows(table: Any, padding_idx: int | None) -> None:
+    """Draw normal rows; that of the padding is 0."""
+    init.normal_(table)
+    if padding_idx is not None:
+        with rustorch.no_grad():
+            table[padding_idx] = 0.0
 
 
 class Embedding(Module):
@@ -281,10 +294,7 @@ class Embedding(Module):
 
     def reset_parameters(self) -> None:
         """Draw the table anew."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            with rustorch.no_grad():
-                self.weight[self.padding_idx] = 0.0
+        draw_rows(self.weight, self.padding_idx)
 
     def forward(self, input: Any) -> Any:
         """The rows that the input names."""

@@ -5,13 +5,10 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import rustorch
 from rustorch import functional
 from rustorch.errors import ArgumentError, ShapeError
-from rustorch.nn import init
-from rustorch.nn.layers import BatchNorm1d
+from rustorch.nn.layers import Affine, BatchNorm1d
 from rustorch.nn.module import Module
-from rustorch.nn.parameter import Parameter
 
 
 class BatchNorm3d(BatchNorm1d):
@@ -20,7 +17,7 @@ class BatchNorm3d(BatchNorm1d):
     ranks = (5,)
 
 
-class GroupNorm(Module):
+class GroupNorm(Affine):
     """Mean 0 and variance 1 over groups of channels, times a weight, plus a bias."""
 
     def __init__(
@@ -38,16 +35,7 @@ class GroupNorm(Module):
         if num_channels % num_groups:
             raise ArgumentError(f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})")
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
-        self._has_bias = affine and bias
-        self.register_parameter("weight", Parameter(rustorch.ones(num_channels, dtype=dtype, device=device)) if affine else None)
-        self.register_parameter("bias", Parameter(rustorch.zeros(num_channels, dtype=dtype, device=device)) if affine and bias else None)
-
-    def reset_parameters(self) -> None:
-        """A weight of ones, a bias of zeros."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        self._take_affine((num_channels,), affine, affine and bias, device, dtype)
 
     def forward(self, input: Any) -> Any:
         """The input, normalized."""
@@ -55,7 +43,7 @@ class GroupNorm(Module):
         return functional.group_norm(input, self.num_groups, own["weight"], own["bias"], self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, bias={self._has_bias}"
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, bias={self.bias is not None}"
 
 
 class _InstanceNorm(BatchNorm1d):

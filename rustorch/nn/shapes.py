@@ -9,6 +9,7 @@ from typing import Any
 import rustorch
 from rustorch import functional
 from rustorch.nn import init
+from rustorch.nn.layers import draw_rows
 from rustorch.nn.module import Module
 from rustorch.nn.parameter import Parameter
 
@@ -294,10 +295,7 @@ class EmbeddingBag(Module):
 
     def reset_parameters(self) -> None:
         """Draw normal rows; that of the padding is 0."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            with rustorch.no_grad():
-                self.weight[self.padding_idx] = 0.0
+        draw_rows(self.weight, self.padding_idx)
 
     def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Any:
         """See `functional.embedding_bag`."""
