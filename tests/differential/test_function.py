@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -12,24 +11,11 @@ import numpy as np
 import pytest
 
 import rustorch
+from tests.differential.beside import Programs, leaf
 
-pytestmark = [
-    pytest.mark.oracle,
-    pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed"),
-]
+pytestmark = pytest.mark.oracle
 
-Program = Callable[[Any], Any]
-PROGRAMS: dict[str, Program] = {}
-
-
-def program(function: Program) -> Program:
-    """A program over one of the libraries; it gives nested lists, tensors, numbers and names."""
-    PROGRAMS[function.__name__] = function
-    return function
-
-
-def leaf(lib: Any, *values: float) -> Any:
-    return lib.tensor(list(values), requires_grad=True, dtype=lib.float64)
+program = Programs()
 
 
 def told(x: Any) -> Any:
@@ -291,10 +277,10 @@ def transforms(lib: Any) -> Any:
     ]
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", program)
 def test_both_libraries_tell_the_same(name: str) -> None:
     torch = importlib.import_module("torch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        expected, found = told(PROGRAMS[name](torch)), told(PROGRAMS[name](rustorch))
+        expected, found = told(program[name](torch)), told(program[name](rustorch))
     np.testing.assert_equal(found, expected)

@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import rustorch
+from tests.differential.beside import Programs, leaf
 
-pytestmark = [
-    pytest.mark.oracle,
-    pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed"),
-]
+pytestmark = pytest.mark.oracle
 
-Program = Callable[[Any], Any]
-PROGRAMS: dict[str, Program] = {}
-
-
-def program(function: Program) -> Program:
-    """A program over one of the libraries; it gives nested lists, tensors, numbers and names."""
-    PROGRAMS[function.__name__] = function
-    return function
-
-
-def leaf(lib: Any, *values: float) -> Any:
-    return lib.tensor(list(values), requires_grad=True, dtype=lib.float64)
+program = Programs()
 
 
 def graph_of(lib: Any) -> Any:
@@ -231,14 +216,14 @@ def exceptions(lib: Any) -> Any:
     return [words for _, words in told], x.grad
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", program)
 @pytest.mark.parametrize("compiled", [False, True], ids=["recorded", "jit"])
 def test_the_same_story(name: str, compiled: bool) -> None:
     torch = importlib.import_module("torch")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        expected = plain(PROGRAMS[name](torch))
-        found = plain(rustorch.jit(lambda: PROGRAMS[name](rustorch))() if compiled else PROGRAMS[name](rustorch))
+        expected = plain(program[name](torch))
+        found = plain(rustorch.jit(lambda: program[name](rustorch))() if compiled else program[name](rustorch))
     assert _close(found, expected), f"rustorch: {found}\nPyTorch:  {expected}"
 
 
