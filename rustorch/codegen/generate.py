@@ -59,6 +59,18 @@ UNBOUNDED = 1 << 20
 """Stands for a symbolic size where a workspace bound is asked for."""
 
 
+@dataclass(frozen=True)
+class _Routine:
+    """What a step needs that calls a routine."""
+
+    work: Size
+    """Bytes of the workspace of one call."""
+    share: Share | None = None
+    """How calls share it."""
+    fields: dict[str, Size] = field(default_factory=dict)
+    """The table of a convolution, by name."""
+
+
 @dataclass
 class Generated:
     """What code generation made of a graph: text at every stage, and the call plan."""
@@ -156,9 +168,9 @@ class _Generator:
         for value in self.graph.inputs:
             dims += [name for name in tensor(value).symbols() if name not in dims]
         lowered = [(plan, step, self._lowered(plan, step)) for plan in self.plans for step in plan.steps]
-        prepared = [(plan, step, low) for plan, step, low in lowered if low is not None or step.kind in _ROUTINES]
+        prepared = [(plan, step, low) for plan, step, low in lowered if low is not None]
         uses = [self._use(*one) for one in prepared]
-        flagged = any(step.kind == "callout" or (low is not None and low.flagged) for _, step, low in prepared)
+        flagged = any(low.flagged if isinstance(low, Lowered) else step.kind == "callout" for _, step, low in prepared)
         memory, scratch = plan_memory(self.graph, self.plan.outputs, self.constants, uses)
         flag: Size | None = None
         if flagged:
@@ -179,7 +191,7 @@ class _Generator:
 
     # --- steps --------------------------------------------------------------------------------------------------------------
 
-    def _lowered(self, plan: Plan, step: Step) -> Lowered | None:
+    def _lowered(self, plan: Plan, step: Step) -> Lowered | _Routine | None:
         name = f"k{len(self.kernels)}"
         if step.kind == "kernel":
             lowered = lower_kernel(plan, step, self.target, name)
@@ -189,9 +201,10 @@ class _Generator:
             lowered = lower_scan(plan, step, self.target, name)
         elif step.kind == "scatter":
             lowered = lower_scatter(plan, step, name)
+        elif step.kind in _ROUTINES:
+            self._note_constants(plan, (plan.view(v).base for v in step.nodes[0].operands))
+            return self._routine(plan, step)
         else:
-            if step.kind in _ROUTINES:
-                self._note_constants(plan, (plan.view(v).base for v in step.nodes[0].operands))
             return None
         self._note_constants(plan, lowered.memory)
         self.kernels.append(lowered)
@@ -209,46 +222,40 @@ class _Generator:
         assert isinstance(payload, Payload)
         return payload
 
-    def _use(self, plan: Plan, step: Step, lowered: Lowered | None) -> Use:
-        if lowered is not None:
+    def _use(self, plan: Plan, step: Step, lowered: Lowered | _Routine) -> Use:
+        if isinstance(lowered, Lowered):
             tasks = lowered.share.most if lowered.share is not None else 1
             return Use(lowered.memory, tuple(tasks * size for size in _scratch_sizes(lowered)), lowered.reused)
         (node,) = step.nodes
         touched = [plan.root(plan.view(v).base) for v in node.operands]
-        share = self._share(plan, step)
-        work = align(self._work(plan, step)) * (share.most if share is not None else 1)
-        return Use((*touched, *map(plan.root, node.results)), (work,))
+        tasks = lowered.share.most if lowered.share is not None else 1
+        return Use((*touched, *map(plan.root, node.results)), (tasks * lowered.work,))
 
-    def _work(self, plan: Plan, step: Step) -> Size:
+    def _routine(self, plan: Plan, step: Step) -> _Routine:
+        """The workspace of a routine, rounded up, and how calls share it."""
         (node,) = step.nodes
-        if step.kind == "convolution":
-            return conv_work(*self._convolution_table(plan, node)).total
         if step.kind == "callout":
-            return 0
+            return _Routine(0)
         if step.kind == "sort":
-            return sort_work_bytes(tensor(node.operands[0]).shape[node.attrs["axis"]], tensor(node.operands[0]).dtype)
-        _, *sizes = product_sizes(node)
-        rows, columns, depth = (size if isinstance(size, int) else UNBOUNDED for size in sizes)
-        return gemm_work_bytes(rows, columns, depth, tensor(node.result).dtype.short, self.target)
-
-    def _share(self, plan: Plan, step: Step) -> Share | None:
-        """How calls share a product or a convolution."""
+            (operand,) = node.operands
+            return _Routine(align(sort_work_bytes(tensor(operand).shape[node.attrs["axis"]], tensor(operand).dtype)))
+        dtype = tensor(node.result).dtype.short
         if step.kind == "convolution":
-            fields, _, dtype, target = self._convolution_table(plan, step.nodes[0])
-            return share_convolution(fields, target, dtype)
-        if step.kind != "product":
-            return None
-        return share_product(*product_sizes(step.nodes[0]), tensor(step.nodes[0].result).dtype.short, self.target)
+            fields = self._convolution_table(plan, node)
+            work = conv_work(fields, bool(node.attrs["features_first"]), dtype, self.target)
+            return _Routine(align(work.total), share_convolution(fields, self.target, dtype), fields)
+        sizes = product_sizes(node)
+        rows, columns, depth = (size if isinstance(size, int) else UNBOUNDED for size in sizes[1:])
+        return _Routine(align(gemm_work_bytes(rows, columns, depth, dtype, self.target)), share_product(*sizes, dtype, self.target))
 
-    def _call(self, plan: Plan, step: Step, lowered: Lowered | None, scratch: list[Size]) -> Call:
-        if step.kind == "convolution":
-            return self._convolution(plan, step, scratch[0])
-        if step.kind == "callout":
-            return self._callout(plan, step.nodes[0])
-        if step.kind == "sort":
-            return self._sort(plan, step.nodes[0], scratch[0])
-        if lowered is None:
-            return self._product(plan, step, scratch[0])
+    def _call(self, plan: Plan, step: Step, lowered: Lowered | _Routine, scratch: list[Size]) -> Call:
+        if isinstance(lowered, _Routine):
+            (node,) = step.nodes
+            if step.kind == "convolution":
+                return self._convolution(plan, node, lowered, scratch[0])
+            if step.kind == "callout":
+                return self._callout(plan, node)
+            return self._sort(plan, node, scratch[0]) if step.kind == "sort" else self._product(plan, node, lowered, scratch[0])
         text = self._kernel_text(lowered.graph)
         symbol = self.symbols.get(text)
         if symbol is None:
@@ -261,26 +268,23 @@ class _Generator:
         apart = tuple(_scratch_sizes(lowered)) if lowered.share is not None else ()
         return KernelCall(symbol, lowered.memory, tuple(scratch), lowered.dims, lowered.flagged, lowered.share, apart)
 
-    def _convolution_table(self, plan: Plan, node: Node) -> tuple[dict[str, Size], bool, str, Target]:
+    def _convolution_table(self, plan: Plan, node: Node) -> dict[str, Size]:
         image, kernel = (plan.view(v) for v in node.operands)
         walked = kernel_strides(kernel, node)
         assert walked is not None, "fusion put kernels of convolutions into memory that they can be read from"
-        fields = conv_fields(node, image.strided(tensor(node.operands[0]).rank)[1], walked, self.target)
-        return fields, bool(node.attrs["features_first"]), tensor(node.result).dtype.short, self.target
+        return conv_fields(node, image.strided(tensor(node.operands[0]).rank)[1], walked, self.target)
 
-    def _convolution(self, plan: Plan, step: Step, work: Size) -> ConvolutionCall:
-        (node,), share = step.nodes, self._share(plan, step)
-        fields, features_first, dtype, target = self._convolution_table(plan, node)
+    def _convolution(self, plan: Plan, node: Node, routine: _Routine, work: Size) -> ConvolutionCall:
+        features_first, dtype = bool(node.attrs["features_first"]), tensor(node.result).dtype.short
         self.products[dtype] = self.convolutions[dtype] = None
-        table = (*fields.values(), *conv_work(fields, features_first, dtype, target).starts)
+        table = (*routine.fields.values(), *conv_work(routine.fields, features_first, dtype, self.target).starts)
         seen = [(v, plan.view(v)) for v in node.operands]
         operands = [(plan.root(at.base), at.strided(tensor(v).rank)[0]) for v, at in seen]
         result = (plan.root(node.result), 0)
-        symbol = conv_symbol(dtype, target)
-        if share is not None:
+        symbol = conv_symbol(dtype, self.target)
+        if routine.share is not None:
             self._share_convolution(symbol, dtype, features_first)
-        apart = align(self._work(plan, step))
-        return ConvolutionCall(symbol, features_first, table, (*operands, result), work, share, apart)
+        return ConvolutionCall(symbol, features_first, table, (*operands, result), work, routine.share, routine.work)
 
     def _share_convolution(self, convolution: str, dtype: str, features_first: bool) -> None:
         """Emit the convolution of an element type that calls share, once."""
@@ -317,10 +321,9 @@ class _Generator:
         memory = (*(plan.root(plan.view(v).base) for v in node.operands), *map(plan.root, node.results))
         return CalloutCall(spec.symbol, callout_sizes(node), memory)
 
-    def _product(self, plan: Plan, step: Step, work: Size) -> ProductCall:
-        (node,), share = step.nodes, self._share(plan, step)
+    def _product(self, plan: Plan, node: Node, routine: _Routine, work: Size) -> ProductCall:
         dtype = tensor(node.result).dtype.short
-        if share is not None:
+        if routine.share is not None:
             self._share_product(dtype)
         self.products[dtype] = None
         batch, m, n, depth = product_sizes(node)
@@ -340,8 +343,8 @@ class _Generator:
             MatrixOperand(right, right_at, rb, rc, rf),
             MatrixOperand(plan.root(node.result), 0, m * n, n, 1),
             work,
-            share,
-            align(self._work(plan, step)),
+            routine.share,
+            routine.work,
         )
 
     def _share_product(self, dtype: str) -> None:
