@@ -16,8 +16,9 @@ from rustorch.nn.parameter import Parameter
 _MODES = ("zeros", "reflect", "replicate", "circular")
 
 
-def _each(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
-    return (value,) * rank if isinstance(value, int) else tuple(value)
+def each(value: int | Sequence[int], count: int) -> tuple[int, ...]:
+    """One number for all of `count` sides or dimensions, or the numbers that are given."""
+    return (value,) * count if isinstance(value, int) else tuple(value)
 
 
 class _Convolution(Module):
@@ -53,13 +54,13 @@ class _Convolution(Module):
         if padding_mode not in _MODES:
             raise ArgumentError(f"padding_mode must be one of {set(_MODES)}, but got padding_mode='{padding_mode}'")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size, self.stride, self.dilation = _each(kernel_size, rank), _each(stride, rank), _each(dilation, rank)
+        self.kernel_size, self.stride, self.dilation = each(kernel_size, rank), each(stride, rank), each(dilation, rank)
         if isinstance(padding, str):
             if padding not in ("valid", "same"):
                 raise ArgumentError(f"Invalid padding string {padding!r}, should be one of {{'valid', 'same'}}")
             if padding == "same" and any(s != 1 for s in self.stride):
                 raise ArgumentError("padding='same' is not supported for strided convolutions")
-        self.padding = padding if isinstance(padding, str) else _each(padding, rank)
+        self.padding = padding if isinstance(padding, str) else each(padding, rank)
         self.padding_mode = padding_mode
         sides = (in_channels, out_channels // groups) if self.transposed else (out_channels, in_channels // groups)
         self.weight = Parameter(rustorch.zeros(*sides, *self.kernel_size, dtype=dtype, device=device))
@@ -172,7 +173,7 @@ class _Transposed(_Convolution):
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
         )  # fmt: skip
-        self.output_padding = _each(output_padding, self.rank)
+        self.output_padding = each(output_padding, self.rank)
 
     def forward(self, input: Any, output_size: Sequence[int] | None = None) -> Any:
         """Each element of the input spread over the places of the weight. `output_size`: that of the result's last dimensions."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rustorch import functional
+from rustorch.nn.convolution import each
 from rustorch.nn.module import Module
 
 Steps = int | Sequence[int]
@@ -72,8 +73,7 @@ class _MaxUnpool(_Pooling):
     def __init__(self, kernel_size: Steps, stride: Steps | None = None, padding: Steps = 0) -> None:
         super().__init__()
         self.kernel_size, self.stride, self.padding = (
-            (value,) * self.rank if isinstance(value, int) else tuple(value)
-            for value in (kernel_size, kernel_size if stride is None else stride, padding)
+            each(value, self.rank) for value in (kernel_size, kernel_size if stride is None else stride, padding)
         )
 
     def forward(self, input: Any, indices: Any, output_size: Sequence[int] | None = None) -> Any:

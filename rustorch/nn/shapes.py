@@ -9,6 +9,7 @@ from typing import Any
 import rustorch
 from rustorch import functional
 from rustorch.nn import init
+from rustorch.nn.convolution import each
 from rustorch.nn.layers import draw_rows
 from rustorch.nn.module import Module
 from rustorch.nn.parameter import Parameter
@@ -21,7 +22,7 @@ class _Pad(Module):
 
     def __init__(self, padding: int | Sequence[int]) -> None:
         super().__init__()
-        self.padding = (padding,) * (2 * self.rank) if isinstance(padding, int) else tuple(padding)
+        self.padding = each(padding, 2 * self.rank)
 
     def forward(self, input: Any) -> Any:
         """See `functional.pad`."""
