@@ -9,14 +9,10 @@ import numpy as np
 import pytest
 
 import rustorch
+from tests.optim.test_trajectories import CURVE, GOAL, START
 
 pytestmark = [pytest.mark.oracle, pytest.mark.filterwarnings("ignore")]
 torch = pytest.importorskip("torch")
-
-RNG = np.random.default_rng(4)  # the problem of tests/optim/test_trajectories.py
-START = [RNG.normal(size=shape) for shape in ((3, 4), (4,), ())]
-CURVE = [RNG.uniform(0.5, 3, x.shape) for x in START]
-GOAL = [RNG.normal(size=x.shape) for x in START]
 
 OPTIMIZERS: list[tuple[str, Callable[[Any, Any], Any]]] = [
     ("SGD", lambda o, p: o.SGD(p, 0.05, 0.9, 0.1, 0.01)),
