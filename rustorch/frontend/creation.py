@@ -106,6 +106,11 @@ def check_can_require(dtype: DType, requires_grad: bool) -> None:
         )
 
 
+def float_dtype(dtype: Any) -> DType:
+    """The element type that is asked for; the default one if none is."""
+    return defaults.dtype if dtype is None else as_dtype(dtype)
+
+
 def _check_device(given: Any) -> None:
     if given is not None:
         device(given)
@@ -156,13 +161,13 @@ def _made(value: Any, shape: tuple[int, ...], dtype: DType, requires_grad: bool)
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None) -> Any:
     """Zeros of a shape."""
     _check_device(device)
-    return into(out, _made(0, sizes_from(size), defaults.dtype if dtype is None else as_dtype(dtype), requires_grad))
+    return into(out, _made(0, sizes_from(size), float_dtype(dtype), requires_grad))
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, out: Any = None) -> Any:
     """Ones of a shape."""
     _check_device(device)
-    return into(out, _made(1, sizes_from(size), defaults.dtype if dtype is None else as_dtype(dtype), requires_grad))
+    return into(out, _made(1, sizes_from(size), float_dtype(dtype), requires_grad))
 
 
 empty = zeros
@@ -240,7 +245,7 @@ def linspace(
     _check_device(device)
     if steps < 0:
         raise ShapeError("number of steps must be non-negative")
-    kind = defaults.dtype if dtype is None else as_dtype(dtype)
+    kind = float_dtype(dtype)
     return into(out, leaf(np.linspace(float(start), float(end), steps).astype(kind.numpy), requires_grad))
 
 
@@ -257,7 +262,7 @@ def logspace(
 ) -> Any:
     """`steps` powers of `base`, with exponents from `start` to `end`."""
     _check_device(device)
-    kind = defaults.dtype if dtype is None else as_dtype(dtype)
+    kind = float_dtype(dtype)
     return into(out, leaf((base ** np.linspace(float(start), float(end), steps)).astype(kind.numpy), requires_grad))
 
 
@@ -274,7 +279,7 @@ def eye(
 ) -> Any:
     """Ones on the diagonal, zeros elsewhere."""
     _check_device(device)
-    kind = defaults.dtype if dtype is None else as_dtype(dtype)
+    kind = float_dtype(dtype)
     columns = n if m is None else m
     if n < 0 or columns < 0:
         raise ShapeError(f"n must be greater or equal to 0, got {min(n, columns)}")
@@ -325,7 +330,7 @@ def frombuffer(buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, req
 
 def _window(length: int, periodic: bool, dtype: Any, requires_grad: bool, weights: tuple[float, ...]) -> Any:
     """A sum of cosines over a window; a periodic one is the start of a longer one by 1."""
-    kind = defaults.dtype if dtype is None else as_dtype(dtype)
+    kind = float_dtype(dtype)
     if kind.kind != "float":
         raise DTypeError(f"window_length: Expected a floating point dtype, but got {kind.name}")
     if length < 0:
@@ -362,7 +367,7 @@ def blackman_window(window_length: int, periodic: bool = True, *, dtype: Any = N
 
 def bartlett_window(window_length: int, periodic: bool = True, *, dtype: Any = None, requires_grad: bool = False) -> Any:
     """A triangle from 0 to 1 and back."""
-    kind = defaults.dtype if dtype is None else as_dtype(dtype)
+    kind = float_dtype(dtype)
     size = window_length + (periodic and window_length > 1)
     return leaf(np.bartlett(size)[:window_length].astype(kind.numpy), requires_grad)
 

@@ -16,8 +16,7 @@ from rustorch.compiler import Compiled, compile_graph
 from rustorch.config import config
 from rustorch.errors import ArgumentError, DTypeError, Unsupported, compose
 from rustorch.frontend.base import TensorBase, concrete
-from rustorch.frontend.creation import check_can_require, full_op, leaf
-from rustorch.frontend.dtype import as_dtype
+from rustorch.frontend.creation import check_can_require, float_dtype, full_op, leaf
 from rustorch.frontend.emission import Builder, Operand, Shape, Value, broadcast_shapes, convert, dtype_of, operation, shape_of
 from rustorch.frontend.movement import sizes_from
 from rustorch.frontend.state import defaults, local
@@ -189,7 +188,7 @@ def bernoulli_op(b: Builder, key: Value, probability: Value) -> Value:
 
 def _type(size: tuple[Any, ...], dtype: Any) -> tuple[TensorType, int]:
     shape = sizes_from(size)
-    kind = defaults.dtype if dtype is None else as_dtype(dtype)
+    kind = float_dtype(dtype)
     return TensorType(kind, shape), stream_count(shape)
 
 
