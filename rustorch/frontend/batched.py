@@ -73,16 +73,9 @@ class BatchedWalk(Walk):
         """Whether anything is attached that wants to be called with single gradients."""
         if not defaults.hooked:
             return False
-        pending = {key: (segment, dict(seeds)) for key, (segment, seeds) in self.pending.items()}
         self.plan()
-        segments = {id(segment): segment for segment, _ in pending.values()}
-        waiting = list(segments.values())
-        while waiting:
-            for _, origin in waiting.pop().sources.values():
-                if origin is not None and id(origin[0]) not in segments:
-                    segments[id(origin[0])] = origin[0]
-                    waiting.append(origin[0])
-        return any(self.stops(segments[key], way) for key, way in self.courses.items())
+        ways = ((segment, self.courses.get(id(segment))) for segment in self.segments())
+        return any(way is not None and self.stops(segment, way) for segment, way in ways)
 
     def run(self) -> None:
         """Pull through all segments, the last one first."""

@@ -142,20 +142,22 @@ class Walk:
 
     def may_stop(self) -> bool:
         """Whether anything is attached to the segments that the pass may come to, or to their leaves."""
-        waiting = [segment for segment, _ in self.pending.values()]
-        known = {id(segment) for segment in waiting}
-        leaves = [x for x, _ in self.leaves.values()]
-        while waiting:
-            segment = waiting.pop()
-            if segment.packed or segment.retained or any(segment.hooks.values()) or any(map(_is_watched, segment.nodes.values())):
-                return True
-            for x, origin in segment.sources.values():
-                if origin is None:
-                    leaves.append(x)
-                elif id(origin[0]) not in known:
+        segments = self.segments()
+        if any(map(_is_attached_to, segments)):
+            return True
+        leaves = [x for segment in segments for x, origin in segment.sources.values() if origin is None]
+        return any(map(_is_hooked, (*leaves, *(x for x, _ in self.leaves.values()))))
+
+    def segments(self) -> list[Any]:
+        """The segments that the pass may come to."""
+        found = [segment for segment, _ in self.pending.values()]
+        known = set(map(id, found))
+        for segment in found:  # the loop goes on over what is added
+            for _, origin in segment.sources.values():
+                if origin is not None and id(origin[0]) not in known:
                     known.add(id(origin[0]))
-                    waiting.append(origin[0])
-        return any(x._extra is not None and _is_hooked(x) for x in leaves)
+                    found.append(origin[0])
+        return found
 
     def latest(self) -> int:
         """The key of the segment that gradients go through next."""
@@ -225,8 +227,7 @@ class Walk:
         way = self.courses[id(segment)]
         check_history(segment, way.bits if segment.freed != ALL else ALL)
         asked = self.asked(segment)
-        wanted = [n for n in (*segment.sources, *asked) if n in way.reached]
-        exits = list(dict.fromkeys(wanted))
+        exits = list(dict.fromkeys(n for n in (*segment.sources, *asked) if n in way.reached))
         replaced: dict[int, Any] = {}
         for stop in self.stops(segment, way):
             early = [n for n in exits if self.is_complete(segment, n, way, stop)]
@@ -324,6 +325,11 @@ class Walk:
 def _has_moved(gradient: Any) -> bool:
     """Whether a gradient was written in place, or computed, since it was pulled: then later pulls begin with it."""
     return gradient is not None and (gradient._segment is not local.segment or gradient._extra is not None)
+
+
+def _is_attached_to(segment: Any) -> bool:
+    """Whether hooks, or what they have packed, belong to values or operations of a segment."""
+    return bool(segment.packed or segment.retained or any(segment.hooks.values()) or any(map(_is_watched, segment.nodes.values())))
 
 
 def _is_hooked(x: TensorBase) -> bool:
