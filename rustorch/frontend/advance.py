@@ -13,7 +13,7 @@ from typing import Any
 from rustorch.artifact import Result, Source
 from rustorch.frontend.base import TensorBase, concrete, looked_into
 from rustorch.frontend.entry import CONCRETE, entry_of
-from rustorch.frontend.modes import set_mode
+from rustorch.frontend.modes import no_grad
 from rustorch.frontend.program import Program, make_program
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import rebind
@@ -63,13 +63,9 @@ class Advance:
         entry(*given)
 
     def _record(self, given: Sequence[Any]) -> None:
-        before = local.segment.mode
-        set_mode(False)
-        try:
+        with no_grad():
             for x, value in zip(self.into, self.function(*self._filled(given)), strict=True):
                 rebind(x, value)
-        finally:
-            set_mode(before)
 
     def _filled(self, given: Any) -> list[Any]:
         arguments = self.arguments.copy()
@@ -87,7 +83,8 @@ class Advance:
         for x, array in zip(self.into, results, strict=True):
             extra = x._extra
             if extra is not None and (extra.views or extra.base is not None or looked_into(x)):
-                _write(x, concrete(array, x._type))
+                with no_grad():  # it may be one that gradients are wanted at
+                    rebind(x, concrete(array, x._type))
             else:
                 x._array = array
         for x in self.inner:
@@ -138,13 +135,3 @@ def _tensors(arguments: Any) -> list[TensorBase]:
         if argument is not None:
             found += argument if isinstance(argument, (list, tuple)) else (argument,)
     return found
-
-
-def _write(x: TensorBase, value: TensorBase) -> None:
-    """Write a tensor that others look into; those that gradients are wanted at, too."""
-    before = local.segment.mode
-    set_mode(False)
-    try:
-        rebind(x, value)
-    finally:
-        set_mode(before)

@@ -13,6 +13,7 @@ Hooks are called while gradients are being recorded: `walk.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from rustorch.frontend.batched import BatchedWalk
 from rustorch.frontend.creation import full_op
 from rustorch.frontend.graph import GradientEdge, tensor_at
 from rustorch.frontend.hooks import place_of, retain_grad
-from rustorch.frontend.modes import set_mode
+from rustorch.frontend.modes import set_grad_enabled
 from rustorch.frontend.movement import stack
 from rustorch.frontend.recorder import Recorder
 from rustorch.frontend.state import defaults, local
@@ -126,13 +127,9 @@ def backward(
 
 
 def _pass(walk: Walk, roots: Sequence[Any], given: Sequence[Any]) -> None:
-    before = local.grad
-    set_mode(walk.create)
-    try:
+    with set_grad_enabled(walk.create):
         _seeded(walk, roots, given)
         walk.run()
-    finally:
-        set_mode(before)
 
 
 def observe(why: str) -> None:
@@ -229,15 +226,9 @@ def _batched(
     if not count:
         return tuple(full_op(0.0, x._type.with_shape((0, *x._type.shape))) for x in places)
     if not walk.has_stops():
-        before = local.grad
-        set_mode(create)
-        try:
+        with suppress(Unsupported), set_grad_enabled(create):  # where an operation has no rule for batches
             walk.run()
             return _gradients(walk, places, allow_unused, materialize, (count,))
-        except Unsupported:  # an operation has no rule for batches
-            pass
-        finally:
-            set_mode(before)
     rows = []
     for k in range(count):
         last = k == count - 1

@@ -26,7 +26,7 @@ from rustorch.frontend.context import FunctionCtx, Saved, snapshot
 from rustorch.frontend.creation import full_op
 from rustorch.frontend.dual import Level, levels_here
 from rustorch.frontend.elementwise import recorded as elementwise
-from rustorch.frontend.modes import enable_grad, is_grad_enabled, no_grad, set_mode
+from rustorch.frontend.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from rustorch.frontend.movement import reshape, stack
 from rustorch.frontend.rules import state_rules, traced_rule
 from rustorch.frontend.segment import Segment
@@ -78,13 +78,9 @@ class Application:
             if ct is None and result is not None and self.ctx.materialize_grads:
                 ct = full_op(0.0, result[1])
             given.append(ct)
-        before = is_grad_enabled()
-        set_mode(create)
-        try:
+        with set_grad_enabled(create):
             found = self.function._backward()(self.ctx, *given)
             return self.looked_at(self.checked(found if isinstance(found, tuple) else (found,)), given)
-        finally:
-            set_mode(before)
 
     def checked(self, found: tuple[Any, ...]) -> list[Any]:
         """The gradients that `backward` returned, as the inputs need them; refused where they do not fit."""
@@ -280,20 +276,16 @@ class Function:
             return call_vmap_rule(cls, args)
         ctx = FunctionCtx()
         ctx.needs_input_grad = tuple(isinstance(x, TensorBase) and x._requires_grad for x in args)
-        mode = is_grad_enabled()
         moved = {level: level.tangents_of(args) for level in levels_here()}
-        followed = {i for i, needs in enumerate(ctx.needs_input_grad) if needs and mode}
+        followed = {i for i, needs in enumerate(ctx.needs_input_grad) if needs and is_grad_enabled()}
         followed.update(i for tangents in moved.values() for i, t in enumerate(tangents) if t is not None)
         before = _Before(args, sorted(followed)) if followed else None
-        set_mode(False)
-        try:
+        with no_grad():
             if separate:
                 output = cls.forward(*args)
                 cls.setup_context(ctx, args, output)
             else:
                 output = cls.forward(ctx, *args)
-        finally:
-            set_mode(mode)
         results = output if isinstance(output, tuple) else (output,)
         _check_dirty(ctx, args, results)
         if before is None:

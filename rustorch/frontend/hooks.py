@@ -17,7 +17,7 @@ from rustorch.errors import ArgumentError, GradError, ShapeError, TraceError, co
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.explain import note
 from rustorch.frontend.host import call_looking
-from rustorch.frontend.modes import set_mode
+from rustorch.frontend.modes import set_grad_enabled
 from rustorch.frontend.segment import Origin
 from rustorch.frontend.state import defaults, local
 from rustorch.frontend.storage import is_leaf
@@ -221,9 +221,9 @@ def call_tensor_hooks(hooks: Iterable[Hook], gradient: Any, create: bool) -> Any
     hooks = list(hooks)
     if not hooks:
         return gradient
-    with Called(create) as call:
+    with set_grad_enabled(create):
         for hook in hooks:
-            answer = call(hook, gradient)
+            answer = call_hook(hook, (gradient,), create)
             if answer is not None:
                 gradient = checked(hook, gradient, answer)
     return gradient
@@ -234,9 +234,9 @@ def call_node_hooks(hooks: Iterable[Hook], gradients: tuple[Any, ...], others: t
     hooks = list(hooks)
     if not hooks:
         return gradients
-    with Called(create) as call:
+    with set_grad_enabled(create):
         for hook in hooks:
-            answer = call(hook, gradients, *others)
+            answer = call_hook(hook, (gradients, *others), create)
             if answer is None:
                 continue
             if not isinstance(answer, tuple):
@@ -254,36 +254,22 @@ def call_accumulate_hooks(x: TensorBase, hooks: Iterable[Hook], create: bool) ->
     hooks = list(hooks)
     if not hooks:
         return
-    with Called(create):
+    with set_grad_enabled(create):
         for hook in hooks:
             answer = hook(x)
             if answer is not None:
                 raise ArgumentError(f"post accumulate grad hooks should return None, but hook returned '{type(answer).__name__}'")
 
 
-class Called:
-    """Calls hooks, with the gradient mode off unless the gradients are to be differentiable."""
-
-    def __init__(self, create: bool) -> None:
-        self.create = create
-
-    def __enter__(self) -> Called:
-        self.before = local.grad
-        set_mode(self.create)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        set_mode(self.before)
-
-    def __call__(self, hook: Hook, *given: Any) -> Any:
-        """What a hook answers. One that looks at numbers cuts the program: where one is recorded, it ends; for traces see `host.py`."""
-        segment = local.segment
-        if isinstance(segment, Trace):
-            return call_looking(segment, hook, given, self.create)
-        answer = hook(*given)
-        if local.segment is not segment:
-            note("backward program cut", user_location(), f"the hook {name_of(hook)} looked at numbers", "segments")
-        return answer
+def call_hook(hook: Hook, given: tuple[Any, ...], create: bool) -> Any:
+    """What a hook answers. One that looks at numbers cuts the program: where one is recorded, it ends; for traces see `host.py`."""
+    segment = local.segment
+    if isinstance(segment, Trace):
+        return call_looking(segment, hook, given, create)
+    answer = hook(*given)
+    if local.segment is not segment:
+        note("backward program cut", user_location(), f"the hook {name_of(hook)} looked at numbers", "segments")
+    return answer
 
 
 __all__ = ["Hook", "Observers", "RemovableHandle"]

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 from rustorch.errors import TraceError, compose
 from rustorch.frontend import tree
 from rustorch.frontend.base import Array, TensorBase, concrete
-from rustorch.frontend.modes import set_mode
+from rustorch.frontend.modes import no_grad
 from rustorch.frontend.program import Program, make_program
-from rustorch.frontend.state import local
 from rustorch.ir.graph import Graph, Node, Value
 from rustorch.ir.location import user_location
 from rustorch.ir.types import TensorType
@@ -62,12 +61,8 @@ class HostCall:
             self.pending = False
             return self.first or []
         given = [concrete(a, t) for a, t in zip(arrays, self.types_given, strict=True)]
-        before = local.grad
-        set_mode(False)
-        try:
+        with no_grad():
             answer = self.hook(*tree.unflatten(self.structure, given))
-        finally:
-            set_mode(before)
         if self.answer is None:
             return []
         if answer is None:

@@ -16,7 +16,7 @@ from rustorch.errors import ArgumentError, GradError, ShapeError, compose
 from rustorch.frontend.base import TensorBase
 from rustorch.frontend.course import Spot
 from rustorch.frontend.flow import Flow, Kind, flow_of, recall, saved_places
-from rustorch.frontend.hooks import Called
+from rustorch.frontend.modes import no_grad, set_grad_enabled
 from rustorch.frontend.operation import Operation
 from rustorch.frontend.pull import refuse_freed
 from rustorch.frontend.segment import carrier, set_packer
@@ -42,7 +42,7 @@ class Packed:
         if self.entries is None:
             refuse_freed()
         tensors = {}
-        with Called(create):
+        with set_grad_enabled(create):
             for place in flow.saved:
                 if place in self.entries:
                     tensors[place] = self._unpack(place, self.entries[place])
@@ -117,7 +117,7 @@ def pack_saved(segment: Any, op: Any, key: tuple[Any, ...], args: Sequence[Any],
             made: Any = x
             x = made.detach()
         version = x._version
-        with Called(False):
+        with no_grad():
             entries[what, i] = pack(x)
         kinds[what, i] = x._type
         if x._version != version:
