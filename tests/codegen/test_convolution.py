@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rustorch.codegen.emit_driver import ConvolutionCall
 from rustorch.codegen.target import LEVELS, host_level, target
 from rustorch.compiler import compile_graph
 from rustorch.config import config
@@ -146,6 +147,15 @@ def test_any_number_of_threads_gives_the_same_bits(case: str) -> None:
     np.testing.assert_allclose(found[0], interpret(graph, arrays)[0], rtol=0, atol=2e-6 * np.abs(found[0]).max())
     for other in found[1:]:
         np.testing.assert_array_equal(found[0], other)
+
+
+def test_two_images_are_two_tasks_with_two_workspaces() -> None:
+    b = Builder()
+    x, w = b.input(f32[2, 1, 32, 40, 40]), b.input(f32[1, 32, 32, 3, 3])
+    code = generated(b.build([b.conv_general(x, w, **attributes(2))], "shared"))
+    (call,) = code.calls
+    assert isinstance(call, ConvolutionCall) and call.share is not None and call.share.most == 2
+    assert code.memory.arena_bytes == 2 * call.apart
 
 
 def test_levels_are_what_they_are_called() -> None:
