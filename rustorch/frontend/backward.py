@@ -39,6 +39,15 @@ def _listed(x: Any) -> list[Any]:
     return [x] if isinstance(x, (TensorBase, GradientEdge)) or x is None else list(x)
 
 
+def _check_wanted(tensors: Sequence[Any]) -> None:
+    """Refuse to look for gradients where there are none."""
+    for x in tensors:
+        if not isinstance(x, TensorBase):
+            raise ArgumentError(f"inputs must be Tensors, not {type(x).__name__}")
+        if not x._requires_grad:
+            raise GradError("One of the differentiated Tensors does not require grad")
+
+
 def _seeded(walk: Walk, roots: Sequence[Any], given: Sequence[Any]) -> None:
     """Note the roots with their cotangents, checked."""
     if len(given) != len(roots):
@@ -67,10 +76,9 @@ def _seeded(walk: Walk, roots: Sequence[Any], given: Sequence[Any]) -> None:
         if is_leaf(root):
             walk.reach(root, _copy(ct, root))
             continue
-        segment, number = place_of(root)
         if ct is None and (len(roots) > 1 or root._origin is not None):  # another cotangent may be added to it
             ct = _one(root)
-        walk.seed(segment, number, ct)
+        walk.seed(*place_of(root), ct)
 
 
 def check_cotangent(i: int, root: TensorBase, ct: Any) -> None:
@@ -114,9 +122,7 @@ def backward(
     asked = None if listed is None else [tensor_at(x) for x in listed]
     if asked is not None and not asked:
         raise GradError("`inputs` argument to `backward()` cannot be empty.")
-    for x in asked or ():
-        if not x._requires_grad:
-            raise GradError("One of the differentiated Tensors does not require grad")
+    _check_wanted(asked or ())
     retain = create_graph if retain_graph is None else retain_graph
     for x in listed or ():
         if isinstance(x, TensorBase):
@@ -169,11 +175,7 @@ def grad(
     given = [None] * len(roots) if grad_outputs is None else _listed(grad_outputs)
     if is_grads_batched:
         return _batched(roots, places, given, retain_graph, create_graph, allow_unused, materialize_grads)
-    for x in places:
-        if not isinstance(x, TensorBase):
-            raise ArgumentError(f"inputs must be Tensors, not {type(x).__name__}")
-        if not x._requires_grad:
-            raise GradError("One of the differentiated Tensors does not require grad")
+    _check_wanted(places)
     retain = create_graph if retain_graph is None else retain_graph
     walk = Walk(places, False, create_graph, retain)
     _pass(walk, roots, given)
@@ -212,17 +214,14 @@ def _batched(
                 f"remaining dimensions are expected to match the shape of corresponding output, but a mismatch was detected: "
                 f"grad_output[{i}] has a shape of {list(ct._type.shape)} and output[{i}] has a shape of {list(root._type.shape)}."
             )
-    for x in places:
-        if not x._requires_grad:
-            raise GradError("One of the differentiated Tensors does not require grad")
+    _check_wanted(places)
     walk = BatchedWalk(places, create, create if retain is None else retain, count)
     for root, ct in zip(roots, given, strict=True):
         batch = full_op(1.0, root._type.with_shape((count, *root._type.shape))) if ct is None else ct
         if is_leaf(root):
             walk.reach(root, same(batch))
         else:
-            segment, number = place_of(root)
-            walk.seed(segment, number, batch)
+            walk.seed(*place_of(root), batch)
     if not count:
         return tuple(full_op(0.0, x._type.with_shape((0, *x._type.shape))) for x in places)
     if not walk.has_stops():

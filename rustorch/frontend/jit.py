@@ -132,9 +132,7 @@ class Entry:
         arrays = [_array(x) for x in given]
         for outside in self.traced.outside:
             if isinstance(outside, Outside):
-                x = outside.found()
-                array = x._array
-                arrays.append(array if array is not None else x._elements())
+                arrays.append(_array(outside.found()))
             elif isinstance(outside, HostResult):
                 arrays.append(None)
             else:

@@ -163,6 +163,8 @@ def test_c2_19_inputs(door: Door) -> None:
     assert (x.tolist(), w.tolist(), h.tolist()) == ([36.0], [48.0], [24.0])
     with pytest.raises(RuntimeError, match=r"^`inputs` argument to `backward\(\)` cannot be empty\."):
         door(lambda x: x.sum().backward(inputs=[]), leaf(1.0))
+    with pytest.raises(TypeError, match=r"^inputs must be Tensors, not float$"):
+        door(lambda x: x.sum().backward(inputs=[3.0]), leaf(1.0))
 
 
 def test_c2_20_several_roots(door: Door) -> None:
