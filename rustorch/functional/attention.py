@@ -89,7 +89,7 @@ def scaled_dot_product_attention(
         heads, fewer = query.shape[-3], key.shape[-3]
         if heads % fewer:
             raise ShapeError(compose("enable_gqa: the query's heads must be a multiple of the key's", f"found {heads} and {fewer}"))
-        key, value = (_interleaved(x, heads // x.shape[-3]) for x in (key, value))
+        key, value = (x.repeat_interleave(heads // x.shape[-3], -3) for x in (key, value))
     check_probability(dropout_p)
     drawn = random_key(_count(query, key)) if dropout_p > 0 else None
     return attention_op(query, key, value, attn_mask, drawn, float(dropout_p), is_causal, scale)[0]
@@ -98,16 +98,6 @@ def scaled_dot_product_attention(
 def _count(query: Any, key: Any) -> int:
     lead = np.broadcast_shapes(query.shape[:-2], key.shape[:-2])
     return int(np.prod(lead)) * int(query.shape[-2]) * int(key.shape[-2])
-
-
-@operation(name="repeat_interleave")
-def _interleaved(b: Builder, input: Value, count: int) -> Value:
-    """Each head several times."""
-    own = shape_of(input)
-    axis = len(own) - 3
-    apart = reshape(b, input, (*own[: axis + 1], 1, *own[axis + 1 :]))
-    spread = broadcast_to(b, apart, (*own[: axis + 1], count, *own[axis + 1 :]))
-    return reshape(b, spread, (*own[:axis], own[axis] * count, *own[axis + 1 :]))
 
 
 @operation(name="heads")
