@@ -8,6 +8,7 @@ digit's elements go (radix sort: Knuth, TAOCP 3, 5.2.5, algorithm R); a digit th
 
 from __future__ import annotations
 
+from rustorch.codegen.emit_llvm import llvm_type
 from rustorch.codegen.microkernel import Values, Writer
 from rustorch.ir.dims import Size
 from rustorch.ir.types import DType
@@ -15,12 +16,6 @@ from rustorch.ir.types import DType
 _SHORT = 48
 """Up to so many elements of the order are found by insertion."""
 _DIGITS = 256
-
-
-def _scalar(dtype: DType) -> str:
-    if dtype.is_floating_point:
-        return {16: "half", 32: "float", 64: "double"}[dtype.bits]
-    return f"i{dtype.bits}"
 
 
 def _key_bits(dtype: DType) -> int:
@@ -38,7 +33,7 @@ class _Sorter(Writer):
     def __init__(self, dtype: DType, descending: bool) -> None:
         super().__init__()
         self.dtype, self.descending = dtype, descending
-        self.scalar, self.size = _scalar(dtype), dtype.itemsize
+        self.scalar, self.size = llvm_type(dtype, in_memory=True), dtype.itemsize
         self.bits = _key_bits(dtype)
         self.kind, self.key_size = f"i{self.bits}", self.bits // 8
 
@@ -48,20 +43,15 @@ class _Sorter(Writer):
         if self.dtype.is_floating_point:
             nan = self.let(f"fcmp uno {self.scalar} {x}, {x}")
             plain = self.let(f"fadd {self.scalar} {x}, 0.0")  # -0 + 0 is +0
-            word = self.let(f"bitcast {self.scalar} {plain} to i{self.dtype.bits}")
-            wide = word
-            if self.dtype.bits != self.bits:
-                wide = self.let(f"shl {kind} {self.let(f'zext i{self.dtype.bits} {word} to {kind}')}, {self.bits - self.dtype.bits}")
-            spread = self.let(f"ashr {kind} {wide}, {self.bits - 1}")
+            word = self.let(f"bitcast {self.scalar} {plain} to {kind}")
+            spread = self.let(f"ashr {kind} {word}, {self.bits - 1}")
             turned = self.let(f"or {kind} {spread}, {-(1 << (self.bits - 1))}")
-            found = self.let(f"xor {kind} {wide}, {turned}")
+            found = self.let(f"xor {kind} {word}, {turned}")
             found = self.pick(nan, -1, found, kind)
-        elif self.dtype.bits == self.bits:
-            found = self.let(f"xor {kind} {x}, {-(1 << (self.bits - 1))}")
+        elif self.dtype.kind == "bool":
+            found = self.let(f"zext {self.scalar} {x} to {kind}")
         else:
-            extension = "zext" if self.dtype.kind == "bool" else "sext"
-            found = self.let(f"{extension} {self.scalar} {x} to {kind}")
-            found = found if self.dtype.kind == "bool" else self.let(f"xor {kind} {found}, {-(1 << (self.bits - 1))}")
+            found = self.let(f"xor {kind} {x}, {-(1 << (self.bits - 1))}")
         return self.let(f"xor {kind} {found}, -1") if self.descending else found
 
     def get(self, kind: str, array: str, i: str, size: int) -> str:
