@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from rustorch.codegen.fuse import Plan
@@ -208,6 +208,20 @@ class LoopEmitter:
         """x / y rounded up."""
         return self.quotient(b, self.add(b, x, self.sub(b, y, 1)), y)
 
+    def down(self, b: Builder, x: Index, step: int) -> Index:
+        """x rounded down to a multiple of `step`, a power of two."""
+        if isinstance(x, int):
+            return x // step * step
+        result: Value = b.and_(x, b.const(-step, i64))
+        return result
+
+    def place(self, b: Builder, offset: Size, at: Iterable[tuple[Index, Size]]) -> Value:
+        """The place in memory, in elements, of indices with their strides."""
+        total = self.size(offset)
+        for index, stride in at:
+            total = self.add(b, total, self.mul(b, index, self.size(stride)))
+        return self.as_value(b, total)
+
     def least(self, b: Builder, x: Index, y: Index) -> Index:
         """The smaller of two."""
         if isinstance(x, int) and isinstance(y, int):
@@ -256,8 +270,7 @@ class LoopEmitter:
                 masks = [c.mask_below(self.as_value(c, self.add(c, left_value, -u * lanes)), lanes=lanes) for u in range(unroll)]
             return body(c, i, masks, values)
 
-        whole: Index = count // turn * turn if isinstance(count, int) else b.and_(count, b.const(-turn, i64))
-        main = self.add(b, start, whole)
+        main = self.add(b, start, self.down(b, count, turn))
         first, last, rest = start, main, main
         if turns is not None:
             first, limit = (self.add(b, start, self.mul(b, t, turn)) for t in turns)

@@ -27,7 +27,7 @@ def lower_fill(plan: Plan, step: Step, target: Target, name: str) -> Lowered:
     lanes = target.lanes(dtype.bits)
     size = emitter.size(tensor(node.result).size)
     index = emitter.as_value
-    whole: Index = size // lanes * lanes if isinstance(size, int) else b.and_(size, b.const(-lanes, i64))
+    whole = emitter.down(b, size, lanes)
 
     def write(c: Builder, i: Index, type_: Type) -> Sequence[Value]:
         value = c.const(node.attrs["value"], type_)
@@ -52,10 +52,7 @@ def lower_scatter(plan: Plan, step: Step, name: str) -> Lowered:
     dtype = tensor(node.result).dtype
 
     def linear(c: Builder, at: Sequence[Index], steps: Sequence[Size], start: Size = 0) -> Value:
-        total = emitter.size(start)
-        for i, stride in zip(at, steps, strict=True):
-            total = emitter.add(c, total, emitter.mul(c, i, emitter.size(stride)))
-        return emitter.as_value(c, total)
+        return emitter.place(c, start, zip(at, steps, strict=True))
 
     def read(c: Builder, value: Value, at: Sequence[Index]) -> Value:
         seen = plan.view(value)

@@ -161,7 +161,7 @@ class _Lowering(LoopEmitter):
 
         many = _ROWS if self.lanes == 1 else 1
         step = self.lanes * many
-        whole: Index = size // step * step if isinstance(size, int) else b.and_(size, b.const(-step, i64))
+        whole = self.down(b, size, step)
         self.loop(b, 0, whole, step, (), rows(self.lanes, many))
         self.loop(b, whole, size, 1, (), rows(1, 1))
 
@@ -186,15 +186,9 @@ class _Lowering(LoopEmitter):
 
         self.loop(b, 0, count, 1, start, turn)
 
-    def _place(self, c: Builder, offset: Size, strides: tuple[Size, ...], at: dict[int, Index]) -> Value:
-        total = self.size(offset)
-        for axis, i in at.items():
-            total = self.add(c, total, self.mul(c, i, self.size(strides[axis])))
-        return self.as_value(c, total)
-
     def _load(self, c: Builder, source: tuple[Value, Size, tuple[Size, ...]], at: dict[int, Index], lanes: int) -> Value:
         base, offset, strides = source
-        buffer, index = self.buffer(base), self._place(c, offset, strides, at)
+        buffer, index = self.buffer(base), self.place(c, offset, ((i, strides[axis]) for axis, i in at.items()))
         dtype = tensor(base).dtype
         step: Size = strides[self.across] if self.across is not None else 0
         attrs: dict[str, Any] = {"type": lane_type(dtype, lanes), "offset": 0}
@@ -207,7 +201,7 @@ class _Lowering(LoopEmitter):
 
     def _store(self, c: Builder, written: tuple[Value, Size, tuple[Size, ...]], at: dict[int, Index], result: Value, lanes: int) -> None:
         base, offset, strides = written
-        buffer, index = self.buffer(base), self._place(c, offset, strides, at)
+        buffer, index = self.buffer(base), self.place(c, offset, ((i, strides[axis]) for axis, i in at.items()))
         step: Size = strides[self.across] if self.across is not None else 0
         if lanes == 1 or step == 1:
             c.emit(REGISTRY["store"], (buffer, index, result), {"offset": 0})
