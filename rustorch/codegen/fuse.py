@@ -395,7 +395,6 @@ class _Fuser:
 
     def _merge(self) -> None:
         """Join kernels of one space that read the same things, or one the other, and that came apart in the order of nodes."""
-        place = {node: i for i, node in enumerate(self.nodes)}
         for step in list(self.plan.steps):
             if step.kind != "kernel" or step.stores or not step.nodes:
                 continue
@@ -403,7 +402,7 @@ class _Fuser:
             earlier |= {other: None for other in self.by_space.get(step.shape, [])[-CANDIDATES:] if not other.bases.isdisjoint(step.bases)}
             for other in sorted(earlier, key=lambda s: -s.index):
                 if other.index < step.index and self._can_merge(other, step):
-                    self._merge_into(other, step, place)
+                    self._merge_into(other, step)
                     break
 
     def _can_merge(self, first: Step, second: Step) -> bool:
@@ -433,8 +432,8 @@ class _Fuser:
             return False
         return any(s.needs >> first.index & 1 and last.needs >> s.index & 1 for s in self.plan.steps)
 
-    def _merge_into(self, first: Step, second: Step, place: dict[Node, int]) -> None:
-        first.nodes = sorted((*first.nodes, *second.nodes), key=place.__getitem__)
+    def _merge_into(self, first: Step, second: Step) -> None:
+        first.nodes = sorted((*first.nodes, *second.nodes), key=self.place.__getitem__)
         first.reduced |= second.reduced
         first.sides.update(second.sides)
         first.bases |= second.bases
