@@ -66,12 +66,8 @@ def renumbered(operation: Primitive, key: Key) -> Key:
     numbers = count()
     if isinstance(operation, Operation):
         parts = list(key)
-        for i in operation.positions:
-            part = key[i]
-            if type(part) is int:
-                parts[i] = next(numbers)
-            elif part and not isinstance(part[0], type):
-                parts[i] = tuple(next(numbers) for _ in part)
+        for i, found in operation.filled(key):
+            parts[i] = next(numbers) if type(key[i]) is int else tuple(next(numbers) for _ in found)
         return tuple(parts)
     if isinstance(operation, Track):
         return operation, 0

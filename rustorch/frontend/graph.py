@@ -13,6 +13,7 @@ from rustorch.frontend.emission import Builder, Value, operation
 from rustorch.frontend.flow import flow_of, kinds, recall, saved_places, slots
 from rustorch.frontend.hooks import Hook, Observers, RemovableHandle, place_of
 from rustorch.frontend.node_names import node_name
+from rustorch.frontend.operation import Operation
 from rustorch.frontend.pull import check_history
 from rustorch.frontend.segment import GONE
 from rustorch.frontend.state import defaults, local
@@ -233,13 +234,14 @@ def saved_names(segment: Any, spot: Spot) -> dict[str, int]:
 def _operand_name(spot: Spot, place: int) -> str:
     """The name of the parameter that an operand was given for."""
     operation, key = spot.operation, spot.key
+    if not isinstance(operation, Operation):
+        return f"operand{place}"
     at = 0
-    for i in getattr(operation, "positions", ()):
-        width = 1 if type(key[i]) is int else len(key[i]) if key[i] and not isinstance(key[i][0], type) else 0
-        if place < at + width:
-            name = list(operation.signature.parameters)[i - 1]  # type: ignore[attr-defined]
+    for i, numbers in operation.filled(key):
+        if place < at + len(numbers):
+            name = list(operation.signature.parameters)[i - 1]
             return {"input": "self"}.get(name, name) if type(key[i]) is int else f"{name}{place - at}"
-        at += width
+        at += len(numbers)
     return f"operand{place}"
 
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol, overload
 
@@ -153,14 +153,16 @@ class Operation(Primitive):
         return tuple(results)
 
     def operands(self, key: Key) -> list[int]:
-        numbers: list[int] = []
+        return [n for _, numbers in self.filled(key) for n in numbers]
+
+    def filled(self, key: Key) -> Iterator[tuple[int, tuple[int, ...]]]:
+        """The positions at which tensors, or numbers that are inputs, stand in a key, and which they are: several for a sequence."""
         for i in self.positions:
             part = key[i]
             if type(part) is int:
-                numbers.append(part)
+                yield i, (part,)
             elif part and not isinstance(part[0], type):
-                numbers += part
-        return numbers
+                yield i, part
 
     def wrap(self, results: tuple[Any, ...]) -> Any:
         return results if self.result_class is None else self.result_class(*results)

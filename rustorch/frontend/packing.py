@@ -80,12 +80,8 @@ class Packed:
 def _operands(op: Operation, key: tuple[Any, ...], args: Sequence[Any]) -> list[Any]:
     """What stands in the places of an operation's operands: tensors, arrays, or numbers that are inputs."""
     found: list[Any] = []
-    for i in op.positions:
-        part, x = key[i], args[i - 1]
-        if type(part) is int:
-            found.append(x)
-        elif part and not isinstance(part[0], type):
-            found += x
+    for i, _ in op.filled(key):
+        found += [args[i - 1]] if type(key[i]) is int else args[i - 1]
     return found
 
 
