@@ -47,7 +47,6 @@ class Compiled:
     """A compiled graph: `run` takes the inputs as arrays and gives the outputs."""
 
     graph: Graph
-    name: str
     kernels: int = 0
     seconds: float = 0.0
     artifact: Artifact | None = None
@@ -56,6 +55,11 @@ class Compiled:
     """Seconds per pass."""
     shared: bool = False
     """Whether the code was there already: another graph had simplified to the same."""
+
+    @property
+    def name(self) -> str:
+        """The graph's name as an identifier."""
+        return self.graph.name if self.graph.name.isidentifier() else "graph"
 
     def run(self, arrays: Sequence[Array], outputs: Sequence[Array] | None = None) -> list[Array]:
         """The outputs for these inputs (each of the input's element type and shape), in new arrays or in `outputs`."""
@@ -127,8 +131,7 @@ def _known(key: str, graph: Graph) -> Compiled | None:
         return None
     statistics.stored += 1
     artifact = executable.artifact
-    name = graph.name if graph.name.isidentifier() else "graph"
-    compiled = Compiled(graph, name, artifact.kernels, time.perf_counter() - start, artifact, executable)
+    compiled = Compiled(graph, artifact.kernels, time.perf_counter() - start, artifact, executable)
     compiled.times["open"] = compiled.seconds
     _keep(key, compiled)
     return compiled

@@ -106,8 +106,7 @@ def dumped(graph: Graph) -> str:
 def build(graph: Graph, simplified: Graph | None = None) -> Compiled:
     """Run the passes, unless their result is given; graphs that become equal on the way share their code."""
     start = time.perf_counter()
-    name = graph.name if graph.name.isidentifier() else "graph"
-    compiled = Compiled(graph, name)
+    compiled = Compiled(graph)
     if not config.eager:
         if simplified is None:
             simplified = lowered(graph, compiled.times)[-1][1]

@@ -38,6 +38,12 @@ def cache() -> Cache | None:
     return opened if opened is not None and compiler_identity() else None
 
 
+def _writable() -> Cache | None:
+    """The cache, where something can still be kept in it."""
+    store = cache()
+    return store if store is not None and not store.broken else None
+
+
 def native_target(isa: str = "") -> Target:
     """The target of an instruction set level; that of the configuration unless given."""
     return target(isa or config.isa)
@@ -104,8 +110,8 @@ def was_seen(digest: str) -> bool:
 
 def save_graph(digest: str, artifact: Artifact, shared: Sequence[bytes]) -> None:
     """Keep the code of a graph, linked with the objects of the shared products that it calls."""
-    store = cache()
-    if store is None or store.broken:
+    store = _writable()
+    if store is None:
         return
     facts = dataclasses.asdict(artifact)
     del facts["object"], facts["stages"]
@@ -156,8 +162,8 @@ def find_entry(key: str) -> tuple[EntryPlan, Loaded] | None:
 
 def save_entry(key: str, plan: EntryPlan, code: bytes) -> None:
     """Keep a Python entry."""
-    store = cache()
-    if store is not None and not store.broken:
+    store = _writable()
+    if store is not None:
         facts = dataclasses.asdict(plan)
         del facts["text"]
         store.save(key, facts, linked([code], [plan.symbol], "entry.so"))
@@ -178,8 +184,8 @@ def pool() -> int:
 
 def save_pool(code: bytes, symbols: Sequence[str]) -> None:
     """Keep the worker pool's code."""
-    store = cache()
-    if store is not None and not store.broken:
+    store = _writable()
+    if store is not None:
         store.save(key_of("pool"), {"symbols": list(symbols)}, linked([code], symbols, "pool.so"))
 
 
