@@ -15,6 +15,7 @@ from rustorch.ir.graph import Value
 from rustorch.ir.op import Internal, Linear, Nest, OpDef, Refusal, Rules, Sample
 from rustorch.ir.types import DType, TensorType, Type
 from rustorch.ops.family import Array, Domain, batch_in_front, check_axes, general, not_taken, shape_of, tensor
+from rustorch.ops.indexing import PICKED
 
 # --- What the records share -------------------------------------------------------------------------------------------
 
@@ -225,16 +226,6 @@ def _running(better: Callable[[Array, Array], Array]) -> Any:
     return reference
 
 
-def _extreme_jvp(b: Builder, operands: Any, tangents: Any, results: Any, attrs: Any) -> list[Value | None]:
-    (t,), (_, places) = tangents, results
-    return [None if t is None else b.gather(t, places, axis=attrs["axis"]), None]
-
-
-def _extreme_vjp(b: Builder, cotangents: Any, operands: Any, results: Any, attrs: Any) -> list[Value | None]:
-    ct, (x,), (_, places) = cotangents[0], operands, results
-    return [None if ct is None else b.scatter_add(b.const(0, x), places, ct, axis=attrs["axis"])]
-
-
 def _running_extreme(name: str, word: str, better: Callable[[Array, Array], Array]) -> OpDef:
     return general(
         name,
@@ -243,7 +234,7 @@ def _running_extreme(name: str, word: str, better: Callable[[Array, Array], Arra
         operands=1,
         infer=_scan_type(name, NUMBERS, places=True),
         reference=_running(better),
-        derivative=Rules(_extreme_jvp, _extreme_vjp),
+        derivative=PICKED,
         batch=batch_in_front(name, along=True),
         lower=Nest("scan"),
         attributes=("axis",),

@@ -173,6 +173,22 @@ scatter_add = general(
 )
 
 
+# --- Elements with their places ---------------------------------------------------------------------------------------
+
+
+def _picked_jvp(b: Builder, operands: Any, tangents: Any, results: Any, attrs: Any) -> list[Value | None]:
+    (t,), (_, places) = tangents, results
+    return [None if t is None else b.gather(t, places, axis=attrs["axis"]), None]
+
+
+def _picked_vjp(b: Builder, cotangents: Any, operands: Any, results: Any, attrs: Any) -> list[Value | None]:
+    ct, (x,), (_, places) = cotangents[0], operands, results
+    return [None if ct is None else b.scatter_add(b.const(0, x), places, ct, axis=attrs["axis"])]
+
+
+PICKED = Rules(_picked_jvp, _picked_vjp)
+"""For ops that give elements along `axis` and, second, the places that they are from."""
+
 # --- Scatter with a combination ---------------------------------------------------------------------------------------
 
 COMBINATIONS = ("replace", "mul", "maximum", "minimum")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from rustorch.errors import ShapeError, compose
-from rustorch.ir.builder import Builder
 from rustorch.ir.dims import Size
 from rustorch.ir.dtypes import DTYPES, bool_, f32, f64, i64
-from rustorch.ir.graph import Value
-from rustorch.ir.op import Internal, Nest, Refusal, Rules, Sample
+from rustorch.ir.op import Internal, Nest, Refusal, Sample
 from rustorch.ir.types import DType, TensorType, Type
 from rustorch.ops.family import Array, Domain, batch_in_front, check_axes, general, tensor
+from rustorch.ops.indexing import PICKED
 
 
 def _sort_type(x: Type, *, axis: int, descending: bool, count: Size) -> tuple[TensorType, TensorType]:
@@ -34,16 +31,6 @@ def _sort(x: Array, axis: int, descending: bool, count: int) -> tuple[Array, Arr
         places = np.argsort(x, axis=axis, kind="stable")
     kept = np.take(places, np.arange(count), axis).astype(np.int64)
     return np.take_along_axis(x, kept, axis), kept
-
-
-def _sort_jvp(b: Builder, operands: Any, tangents: Any, results: Any, attrs: Any) -> list[Value | None]:
-    (t,), (_, places) = tangents, results
-    return [None if t is None else b.gather(t, places, axis=attrs["axis"]), None]
-
-
-def _sort_vjp(b: Builder, cotangents: Any, operands: Any, results: Any, attrs: Any) -> list[Value | None]:
-    ct, (x,), (_, places) = cotangents[0], operands, results
-    return [None if ct is None else b.scatter_add(b.const(0, x), places, ct, axis=attrs["axis"])]
 
 
 def _samples() -> tuple[Sample, ...]:
@@ -89,7 +76,7 @@ sort = general(
     operands=1,
     infer=_sort_type,
     reference=_sort,
-    derivative=Rules(_sort_jvp, _sort_vjp),
+    derivative=PICKED,
     batch=batch_in_front("sort", along=True),
     lower=Nest("sort"),
     attributes=("axis", "descending", "count"),
