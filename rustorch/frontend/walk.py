@@ -249,8 +249,8 @@ class Walk:
             at = pull_segment(segment, seeds, exits, replaced, self.create, True)
             for number, gradient in at.items():
                 self.arrive(gradient, asked.get(number), segment.sources.get(number))
-        for number, (x, origin) in list(segment.sources.items()):
-            if origin is None and number in way.reached and self.last.get(id(x)) == id(segment):
+        for number, (x, _) in list(segment.sources.items()):
+            if number in way.reached and self.completes(segment, number):
                 self.finish(x)
         if not self.retain:
             segment.free(way.bits)
@@ -259,10 +259,11 @@ class Walk:
 
     def is_complete(self, segment: Any, number: int, way: Course, stop: Stop) -> bool:
         """Whether a number is that of a leaf whose whole gradient is there before a stop."""
-        source = segment.sources.get(number)
-        if source is None or source[1] is not None or self.last.get(id(source[0])) != id(segment):
-            return False
-        return number not in stop.numbers and way.ready.get(number, -1) > stop.place
+        return self.completes(segment, number) and number not in stop.numbers and way.ready.get(number, -1) > stop.place
+
+    def completes(self, segment: Any, number: int) -> bool:
+        """Whether a number is that of a leaf, and no later segment adds to its gradient."""
+        return self.ends_at(segment, number) and self.last.get(id(segment.sources[number][0])) == id(segment)
 
     def stops(self, segment: Any, way: Course) -> list[Stop]:
         """The stops in a segment, in order."""
@@ -274,8 +275,8 @@ class Walk:
         for first in firsts:
             place = operation_at(segment, first)
             found.append(Stop(first, list(range(first, first + place.count))))
-        for number, (x, origin) in segment.sources.items():
-            if origin is None and number in way.reached and self.last.get(id(x)) == id(segment) and _is_hooked(x):
+        for number, (x, _) in segment.sources.items():
+            if number in way.reached and self.completes(segment, number) and _is_hooked(x):
                 found.append(Stop(way.ready.get(number, number), [number], x))
         return sorted(found, key=lambda stop: stop.order, reverse=True)
 
